@@ -1,0 +1,4 @@
+"""Owns the mapping from other bodies' source files to submissions.
+
+Must not send, store or print anything; it only reads its source files.
+"""

@@ -1,0 +1,24 @@
+"""Owns giving slugs to names in the order in which the names appear.
+
+Must not depend on names still to come: what a cut source gives, the whole source gives too.
+"""
+
+from shared.contracts.names import MAX_SLUG_LENGTH, slugify
+
+
+class Slugs:
+    """The slugs given so far; the second name with the same slug gets `-2`, the third `-3`."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def give(self, name: str) -> str:
+        """The next free slug for a name that has none yet."""
+        slug = first = slugify(name) or "unnamed"
+        number = 1
+        while slug in self._given:
+            number += 1
+            suffix = f"-{number}"
+            slug = first[: MAX_SLUG_LENGTH - len(suffix)].rstrip("-") + suffix
+        self._given.add(slug)
+        return slug

@@ -1,0 +1,1 @@
+"""How the services are deployed, and how they are run on one machine."""

@@ -1,0 +1,1 @@
+"""The services that own data; they know each other through topics only."""

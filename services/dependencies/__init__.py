@@ -1,0 +1,1 @@
+"""Dependencies: what depends on what, declared and resolved over time."""

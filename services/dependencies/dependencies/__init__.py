@@ -1,0 +1,1 @@
+"""Dependencies as streams: declared, changed, withdrawn, declared again."""

@@ -1,0 +1,1 @@
+"""Notifications: the change feed over every log."""

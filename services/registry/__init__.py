@@ -1,0 +1,1 @@
+"""The registry: organisations, services and who owns them."""

@@ -1,0 +1,1 @@
+"""Organisations and teams: who there is to keep and to own services."""

@@ -1,0 +1,1 @@
+"""Mechanism and published contracts; no rule of the estate lives here."""

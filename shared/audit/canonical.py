@@ -1,0 +1,91 @@
+"""Owns the verifier's own reading and writing of canonical JSON: RFC 8785 as events use it.
+
+Must not share code with the writer's, nor repair anything.
+"""
+
+import json
+import unicodedata
+from json.encoder import encode_basestring
+from typing import Any, Final, NoReturn
+
+MAX_INTEGER: Final = 2**53 - 1
+MAX_DEPTH: Final = 64
+
+
+class NotCanonicalError(ValueError):
+    """The text has no place in an event; the message says why, without its content."""
+
+
+def _refuse(_literal: str) -> NoReturn:
+    raise NotCanonicalError("holds a number that is not an integer")
+
+
+_SCAN: Final = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse).raw_decode
+
+
+def read_value(text: str, start: int = 0) -> tuple[Any, int]:
+    """Read the JSON value that begins at `start`; return it and where it ends.
+
+    Repeated members and white space are accepted here: writing the value again shows them.
+
+    Raises: ValueError.
+    """
+    try:
+        return _SCAN(text, start)
+    except RecursionError:
+        raise NotCanonicalError("is nested too deeply") from None
+
+
+def write_value(value: Any, depth: int = 0) -> str:
+    """Write a value in its one canonical form.
+
+    Raises: NotCanonicalError for a value that events may not hold.
+    """
+    kind = type(value)
+    if kind is str:
+        return write_text(value)
+    if kind is dict:
+        return _write_members(value, depth)
+    if value is None or kind is bool:
+        return {None: "null", True: "true", False: "false"}[value]
+    if kind is int:
+        return _write_integer(value)
+    if depth >= MAX_DEPTH:
+        raise NotCanonicalError("is nested too deeply")
+    return f"[{','.join([write_value(item, depth + 1) for item in value])}]"
+
+
+def write_text(text: str) -> str:
+    """Write a string.
+
+    RFC 8785 section 3.2.2.2 escapes what the standard library's `encode_basestring` does: quote,
+    backslash, five controls by a letter, and the other controls as u00xx in lower case.
+
+    Raises: NotCanonicalError for NUL, lone surrogates and text that is not in normal form C.
+    """
+    if not text.isascii():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise NotCanonicalError("holds a lone surrogate")
+        if not unicodedata.is_normalized("NFC", text):
+            raise NotCanonicalError("holds text that is not in Unicode normal form C")
+    if "\x00" in text:
+        raise NotCanonicalError("holds NUL")
+    return encode_basestring(text)
+
+
+def _write_members(members: dict[str, Any], depth: int) -> str:
+    if depth >= MAX_DEPTH:
+        raise NotCanonicalError("is nested too deeply")
+    parts = []
+    for name in sorted(members):
+        # Among ASCII names, order by code point is the RFC's order by UTF-16 unit.
+        if not (name.isascii() and name.isprintable()):
+            raise NotCanonicalError("holds a member name that is not printable ASCII")
+        parts.append(f"{encode_basestring(name)}:{write_value(members[name], depth + 1)}")
+    return f"{{{','.join(parts)}}}"
+
+
+def _write_integer(value: int) -> str:
+    if not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise NotCanonicalError("holds an integer beyond 2^53-1")
+    return str(value)

@@ -1,0 +1,67 @@
+"""Owns a subject's facts over effective time, attribute by attribute, as deciders look at them.
+
+Must not read the clock: every question names its instant.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+Facts = Iterable[tuple[str, Any]]
+"""What an event states: attribute and value, each attribute once; None takes a value away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value of one attribute, true from an instant until the next entry's."""
+
+    effective_at: datetime
+    position: int
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Every attribute's entries by effective time; equal times are in log order."""
+
+    timelines: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
+
+    def at(self, attribute: str, instant: datetime) -> Any:
+        """The value in force at an instant; None when there is none."""
+        entries = self.timelines.get(attribute, ())
+        index = bisect_right(entries, instant, key=_effective_at)
+        return entries[index - 1].value if index else None
+
+    def after(self, attribute: str, instant: datetime) -> tuple[Entry, ...]:
+        """The entries that take effect later than an instant."""
+        entries = self.timelines.get(attribute, ())
+        return entries[bisect_right(entries, instant, key=_effective_at) :]
+
+    def with_facts(
+        self,
+        facts: Facts,
+        *,
+        effective_at: datetime,
+        position: int,
+        corrects: tuple[int, ...] = (),
+    ) -> "History":
+        """The history once an event has stated these facts and taken back those it corrects."""
+        timelines = dict(self.timelines)
+        if corrects:
+            timelines = {name: _without(entries, corrects) for name, entries in timelines.items()}
+        for attribute, value in facts:
+            entries = timelines.get(attribute, ())
+            index = bisect_right(entries, effective_at, key=_effective_at)
+            entry = Entry(effective_at, position, value)
+            timelines[attribute] = (*entries[:index], entry, *entries[index:])
+        return History(timelines)
+
+
+def _effective_at(entry: Entry) -> datetime:
+    return entry.effective_at
+
+
+def _without(entries: tuple[Entry, ...], positions: tuple[int, ...]) -> tuple[Entry, ...]:
+    return tuple(entry for entry in entries if entry.position not in positions)

@@ -1,0 +1,260 @@
+"""Owns the HTTP routes of commands and submissions, made from a service's table of commands.
+
+Must not know any particular command.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+
+from shared.auth.principals import Role
+from shared.commands.command import COMMANDERS, CommandType
+from shared.commands.doors import (
+    Doors,
+    EmitterSource,
+    HttpCommand,
+    SubmissionId,
+)
+from shared.commands.failures import is_passing, problem_of
+from shared.commands.reading import Instant
+from shared.eventstore.types import Outcome, PendingCommand
+from shared.eventstore.writer import LogWriter
+from shared.http.problems import FORBIDDEN, INVALID_REQUEST, Problem
+from shared.http.routes import Answer, Call, Reply, Route
+
+MAX_BATCH: Final = 500
+_BATCH_MAX_BYTES: Final = 4 * 1024 * 1024
+_COMMAND_PROBLEMS: Final = ("unknown-reference", "not-yours", "version-moved-on", "key-reused")
+_CLOUDEVENT: Final = "application/cloudevents+json"
+_CLOUDEVENTS: Final = "application/cloudevents-batch+json"
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CommandQuery(_Query):
+    """Query of a command."""
+
+    dry_run: bool = Field(default=False, description="Decide and answer, but write nothing.")
+
+
+class SubmissionQuery(_Query):
+    """Which submission is asked for."""
+
+    source: EmitterSource
+    id: SubmissionId
+
+
+class MadeEvent(BaseModel):
+    """An event that a command led to."""
+
+    type: str
+    position: str | None = None
+
+
+class Accepted(BaseModel):
+    """What came of an accepted command; equal each time its key is repeated."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    version: int | None = None
+    positions: str | None = None
+    events: list[MadeEvent]
+
+
+class SubmissionResult(BaseModel):
+    """What came of one submission."""
+
+    source: str | None
+    id: str | None
+    status: str
+    accepted: Accepted | None = None
+    rejected: dict[str, Any] | None = None
+
+
+class SubmissionStatus(Protocol):
+    """Looks up what came of a submission."""
+
+    async def lookup(self, organisation: str, source: str, submission_id: str) -> dict[str, Any]:
+        """`{"status": "pending"}`, or accepted with the outcome, or rejected with the problem."""
+        ...
+
+
+def command_routes(doors: Doors, writer: LogWriter) -> Iterator[Route]:
+    """One POST for each command."""
+    for command in doors.commands.values():
+        yield _command_route(command, doors, writer)
+
+
+def _command_route(command: CommandType[Any], doors: Doors, writer: LogWriter) -> Route:
+    body = create_model(
+        f"{command.body.__name__}Command",
+        __base__=command.body,
+        __doc__=command.body.__doc__,
+        effective_from=(Instant | None, Field(default=None, description="True from; else now.")),
+    )
+
+    async def handle(call: Call[Any, CommandQuery]) -> Reply:
+        arrived = HttpCommand(
+            body=call.body,
+            tree=call.json if call.json is not None else {},
+            target=next(iter(call.path.values()), None),
+            effective_from=call.body.effective_from,
+            idempotency_key=call.idempotency_key,
+            if_match=call.if_match,
+            correlation_id=call.correlation_id,
+            dry_run=call.query.dry_run,
+        )
+        outcome = await _submit(writer, doors.from_http(command, call.caller, arrived))
+        return _reply(outcome, 201 if command.creates and not arrived.dry_run else 200)
+
+    return Route(
+        method="POST",
+        path=command.path,
+        handler=handle,
+        allow=command.allow,
+        operation_id=command.name.removesuffix(".v1").split(".", 1)[1].replace(".", "_"),
+        summary=command.summary,
+        description=command.description or f"As a submission: `{command.name}`.",
+        tag=command.tag,
+        body=body,
+        body_required=bool(command.example),
+        query=CommandQuery,
+        answers={201 if command.creates else 200: Answer("Accepted", Accepted)},
+        problems=_COMMAND_PROBLEMS,
+        examples={"example": dict(command.example)},
+        takes_if_match=not command.creates,
+    )
+
+
+def _reply(outcome: Outcome, status: int) -> Reply:
+    headers = {"Idempotency-Replayed": "true"} if outcome.replayed else {}
+    if "version" in outcome.answer:
+        headers["ETag"] = f'"{outcome.answer["version"]}"'
+    return Reply(status, outcome.answer, headers)
+
+
+async def _submit(writer: LogWriter, command: PendingCommand) -> Outcome:
+    try:
+        return await writer.submit(command)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            raise
+        raise problem from error
+
+
+def submission_routes(
+    doors: Doors, writer: LogWriter, status: SubmissionStatus
+) -> tuple[Route, ...]:
+    """The submissions door over HTTP, and the question what came of a submission."""
+
+    async def submit(call: Call[Any, Any]) -> Reply:
+        if isinstance(call.json, list):
+            return Reply(200, {"results": await _submit_batch(doors, writer, call)})
+        command = doors.from_submission(call.json, call.caller, "http", call.correlation_id)
+        return _reply(await _submit(writer, command), 200)
+
+    async def look_up(call: Call[Any, SubmissionQuery]) -> Reply:
+        organisation = call.caller.organisation
+        if organisation is None:
+            raise Problem(FORBIDDEN, "Only its sender may ask what came of a submission.")
+        answer = await status.lookup(organisation, call.query.source, call.query.id)
+        return Reply(200, {"source": call.query.source, "id": call.query.id, **answer})
+
+    return (
+        Route(
+            method="POST",
+            path="/v1/submissions",
+            handler=submit,
+            allow=COMMANDERS,
+            operation_id="submit",
+            summary="Submit one change, or up to 500, as CloudEvents",
+            description=(
+                "One event is accepted, or refused with a problem. Of a batch (a JSON array) each "
+                "event is decided in order and on its own; `results` says what came of each. The "
+                "same `source` and `id` never take effect twice, over HTTP or Kafka."
+            ),
+            tag="Submissions",
+            body=TypeAdapter(dict[str, Any] | list[Any]),
+            answers={200: Answer("Accepted, or one result for each event of a batch", Accepted)},
+            problems=("unknown-command", *_COMMAND_PROBLEMS),
+            examples={"one": _EXAMPLE},
+            max_body_bytes=_BATCH_MAX_BYTES,
+            media_types=(_CLOUDEVENT, _CLOUDEVENTS, "application/json"),
+        ),
+        Route(
+            method="GET",
+            path="/v1/submissions",
+            handler=look_up,
+            allow=frozenset({Role.EMITTER, Role.ADMIN}),
+            operation_id="submission_status",
+            summary="What came of a submission",
+            description="Pending also means never seen. Only its sender may ask.",
+            tag="Submissions",
+            query=SubmissionQuery,
+            answers={200: Answer("Pending, accepted or rejected", SubmissionResult)},
+        ),
+    )
+
+
+_EXAMPLE: Final = {
+    "specversion": "1.0",
+    "id": "2026-01-31/1",
+    "source": "my-department",
+    "type": "estate.service.change_phase.v1",
+    "subject": "my-department:licence-finder",
+    "time": "2026-01-31T09:00:00Z",
+    "data": {"phase": "live", "reason": "passed its live assessment"},
+}
+
+
+async def _submit_batch(
+    doors: Doors, writer: LogWriter, call: Call[Any, Any]
+) -> list[dict[str, Any]]:
+    trees = call.json
+    if not 1 <= len(trees) <= MAX_BATCH:
+        raise Problem(INVALID_REQUEST, f"A batch holds 1 to {MAX_BATCH} events.")
+    waiting = [_enqueued(doors, writer, call, tree, index) for index, tree in enumerate(trees)]
+    results = []
+    for tree, answered in zip(trees, waiting, strict=True):
+        try:
+            outcome = answered if isinstance(answered, Problem) else await asyncio.shield(answered)
+        except Exception as error:  # noqa: BLE001 - as above.
+            outcome = _refused(error)
+        results.append(_result(tree, outcome))
+    return results
+
+
+def _enqueued(
+    doors: Doors, writer: LogWriter, call: Call[Any, Any], tree: Any, index: int
+) -> "asyncio.Future[Outcome] | Problem":
+    try:
+        command = doors.from_submission(
+            tree, call.caller, "http", call.correlation_id, at=f"/{index}"
+        )
+        return writer.enqueue(command)
+    except Exception as error:  # noqa: BLE001 - what is no problem of the caller is raised again.
+        return _refused(error)
+
+
+def _refused(error: Exception) -> Problem:
+    """The problem of one event; what may pass fails the whole batch, to be sent again as it is."""
+    problem = problem_of(error)
+    if problem is None:
+        raise error
+    if is_passing(error):
+        raise problem from error
+    return problem
+
+
+def _result(tree: Any, outcome: Outcome | Problem) -> dict[str, Any]:
+    named = tree if isinstance(tree, dict) else {}
+    result = {"source": named.get("source"), "id": named.get("id")}
+    if isinstance(outcome, Problem):
+        return {**result, "status": "rejected", "rejected": outcome.document()}
+    return {**result, "status": "accepted", "accepted": outcome.answer}

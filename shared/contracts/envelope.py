@@ -1,0 +1,123 @@
+"""Owns the CloudEvents 1.0 envelope of a logged event: its attributes, its bytes, its leaf hash.
+
+Must not know any event's data; that is the models' concern.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from shared.contracts.canonical import canonical_bytes
+from shared.contracts.names import Position
+
+LEAF_PREFIX: Final = b"\x00"
+SALT_BYTES: Final = 16
+SOURCE_PREFIX: Final = "estate/"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who caused events, through which door, and as an effect of what.
+
+    `actor` and `organisation` are opaque ids; `causation_id` is the command's key.
+    """
+
+    actor: str
+    credential_id: str
+    organisation: str | None
+    door: str
+    correlation_id: str
+    causation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One logged event as readers see it; `body` holds the exact bytes that the log hashed."""
+
+    log: str
+    position: int
+    timeline: int
+    id: str
+    type: str
+    subject: str
+    stream_version: int
+    effective_at: datetime
+    recorded_at: datetime
+    origin: Origin
+    data: Mapping[str, Any] | None
+    body: bytes = field(repr=False)
+
+    @property
+    def stream(self) -> str:
+        """The stream `<kind>-<id>`; the kind is the second part of the type."""
+        return stream_of(self.type, self.subject)
+
+    @property
+    def where(self) -> Position:
+        """The event's place in its log."""
+        return Position(self.log, self.position, self.timeline)
+
+
+def stream_of(event_type: str, subject: str) -> str:
+    """Name the stream that an event of this type and subject belongs to."""
+    return f"{event_type.split('.', 2)[1]}-{subject}"
+
+
+def seal(attributes: dict[str, Any], data: Any, salt: bytes) -> tuple[bytes, bytes]:
+    """Finish an event: return its canonical bytes and its RFC 6962 leaf hash.
+
+    `attributes` is every envelope attribute but `data`, `datasalt` and `datahash`; it is changed.
+    The leaf covers the event without `data` and `datasalt`, so content can be redacted and an
+    event proven without being shown.
+    Source: RFC 6962 section 2.1; docs/adr/0003-leaf-without-data.md.
+    """
+    data_bytes = canonical_bytes(data)
+    attributes["datahash"] = hashlib.sha256(salt + data_bytes).hexdigest()
+    leaf = hashlib.sha256(LEAF_PREFIX + canonical_bytes(attributes)).digest()
+    attributes["data"] = orjson.Fragment(data_bytes)
+    attributes["datasalt"] = salt.hex()
+    return canonical_bytes(attributes), leaf
+
+
+def leaf_of(body: bytes) -> bytes:
+    """Compute an event's leaf hash from its bytes: the digest by which feeds prove their place."""
+    attributes = orjson.loads(body)
+    attributes.pop("data", None)
+    attributes.pop("datasalt", None)
+    return hashlib.sha256(LEAF_PREFIX + canonical_bytes(attributes)).digest()
+
+
+def parse_event(body: bytes) -> Event:
+    """Read a logged event from its bytes.
+
+    Raises: ValueError when the bytes are not an event of this envelope.
+    """
+    try:
+        attributes = orjson.loads(body)
+        return Event(
+            log=attributes["source"].removeprefix(SOURCE_PREFIX),
+            position=int(attributes["position"]),
+            timeline=int(attributes["timeline"]),
+            id=attributes["id"],
+            type=attributes["type"],
+            subject=attributes["subject"],
+            stream_version=int(attributes["streamversion"]),
+            effective_at=datetime.fromisoformat(attributes["time"]),
+            recorded_at=datetime.fromisoformat(attributes["recordedtime"]),
+            origin=Origin(
+                actor=attributes["actor"],
+                credential_id=attributes["credentialid"],
+                organisation=attributes.get("organisation"),
+                door=attributes["door"],
+                correlation_id=attributes["correlationid"],
+                causation_id=attributes["causationid"],
+            ),
+            data=attributes.get("data"),
+            body=body,
+        )
+    except (KeyError, TypeError, AttributeError, orjson.JSONDecodeError) as error:
+        raise ValueError(f"not an event of this envelope: {error!r}") from error

@@ -1,0 +1,26 @@
+"""Owns what every event's data shares: strictness, frozenness, the reason, corrections."""
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EventData(BaseModel):
+    """The data of one event type; unknown fields are kept, since a newer writer may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    TYPE: ClassVar[str]
+
+    reason: str | None = Field(default=None, description="Why, in the words of whoever did it.")
+    corrects: tuple[int, ...] = Field(
+        default=(), description="Positions in the same log of the facts that this one replaces."
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """The data as it is logged: absent rather than null or empty where nothing was said."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return {key: value for key, value in data.items() if key not in _SILENT or value}
+
+
+_SILENT = {"reason", "corrects"}

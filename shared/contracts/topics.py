@@ -1,0 +1,45 @@
+"""Owns the names and settings of every Kafka topic.
+
+Must not connect to Kafka.
+"""
+
+import re
+from typing import Final
+
+EVENT_TOPIC_CONFIG: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": "-1",
+    "retention.bytes": "-1",
+    "max.message.bytes": "1048588",
+}
+SUBMISSION_TOPIC_CONFIG: Final = {
+    "cleanup.policy": "delete",
+    "retention.ms": str(30 * 24 * 3600 * 1000),
+    "max.message.bytes": "1048588",
+}
+MAX_EVENT_BYTES: Final = 512 * 1024
+
+_SUBMISSIONS: Final = re.compile(
+    r"estate\.(?P<service>[a-z]+)\.submissions\.(?P<organisation>org_[0-9a-f]{32})"
+)
+
+
+def events_topic(log: str, publication: int) -> str:
+    """The topic that holds the whole log from position 1, in one partition."""
+    return f"estate.{log}.events.{publication}"
+
+
+def submissions_topic(service: str, organisation: str) -> str:
+    """The topic into which one organisation writes its submissions to one service."""
+    return f"estate.{service}.submissions.{organisation}"
+
+
+def rejections_topic(service: str, organisation: str) -> str:
+    """The topic on which a service answers what it refused from one organisation."""
+    return f"estate.{service}.rejections.{organisation}"
+
+
+def submitting_organisation(topic: str, service: str) -> str | None:
+    """The organisation that owns a submissions topic of `service`; None for any other topic."""
+    match = _SUBMISSIONS.fullmatch(topic)
+    return match["organisation"] if match and match["service"] == service else None

@@ -1,0 +1,1 @@
+"""The log: append-only, gapless, hashed. The only truth of a service."""

@@ -1,0 +1,147 @@
+"""Owns the statements of the append transaction.
+
+Order of locks, everywhere: the gate, then the head row, then rows of the log. Must only be run by
+the writer, inside its transaction.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+import asyncpg
+import orjson
+
+from shared.contracts.envelope import Event, parse_event
+from shared.eventstore.batch import Batch, Head, KnownCommand
+from shared.eventstore.merkle import Frontier
+from shared.eventstore.types import Claim, LogHaltedError, Outcome
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# One simple query, one round trip. Every later statement has a snapshot younger than the gate.
+OPEN_GATE: Final = "BEGIN; SELECT pg_advisory_xact_lock(7305808870)"
+_READ_HEAD: Final = """
+SELECT log, timeline, position, greatest(recorded_at, 'epoch') AS recorded_at, tree, halted,
+    clock_timestamp() AS clock_at
+FROM log.head FOR UPDATE
+"""
+_READ_COMMANDS: Final = """
+SELECT key, request_hash, outcome, first_position, last_position
+FROM log.commands WHERE key = ANY($1)
+"""
+_READ_STREAMS: Final = """
+SELECT body FROM log.events WHERE stream = ANY($1) ORDER BY stream, stream_version
+"""
+_READ_CLAIMS: Final = """
+SELECT c.kind, c.value, c.stream FROM log.claims c
+JOIN unnest($1::text[], $2::text[]) AS wanted (kind, value) USING (kind, value)
+"""
+_FINISH: Final = """
+WITH claimed AS (
+    INSERT INTO log.claims (kind, value, stream, position)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+), commanded AS (
+    INSERT INTO log.commands
+        (key, request_hash, outcome, first_position, last_position, recorded_at)
+    SELECT *, $10 FROM unnest($5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::bigint[])
+)
+UPDATE log.head SET position = $11, recorded_at = $10, tree = $12
+"""
+_TOUCH_HEAD: Final = "UPDATE log.head SET recorded_at = recorded_at"
+_COLUMNS: Final = (
+    "position",
+    "stream",
+    "stream_version",
+    "type",
+    "recorded_at",
+    "leaf",
+    "body",
+)
+
+
+async def read_head(connection: Connection, timeout_s: float) -> tuple[Head, datetime]:
+    """Lock and read the head; return it with the database's clock.
+
+    Raises: LogHaltedError.
+    """
+    row = await connection.fetchrow(_READ_HEAD, timeout=timeout_s)
+    if row is None:
+        raise LogHaltedError("the log was never opened")
+    if row["halted"] is not None:
+        raise LogHaltedError(row["halted"])
+    tree = Frontier.from_bytes(row["position"], row["tree"])
+    head = Head(row["log"], row["timeline"], row["position"], row["recorded_at"], tree)
+    return head, row["clock_at"]
+
+
+async def read_commands(
+    connection: Connection, keys: Sequence[str], timeout_s: float
+) -> dict[str, KnownCommand]:
+    """Look up which of the keys are in the log."""
+    rows = await connection.fetch(_READ_COMMANDS, keys, timeout=timeout_s)
+    return {
+        row["key"]: KnownCommand(
+            row["request_hash"],
+            Outcome(orjson.loads(row["outcome"]), row["first_position"], row["last_position"]),
+        )
+        for row in rows
+    }
+
+
+async def read_streams(
+    connection: Connection, streams: Iterable[str], timeout_s: float
+) -> dict[str, list[Event]]:
+    """Read all events of the streams, in order; a stream that does not exist has none."""
+    events: dict[str, list[Event]] = {stream: [] for stream in streams}
+    for row in await connection.fetch(_READ_STREAMS, list(events), timeout=timeout_s):
+        event = parse_event(row["body"])
+        events[event.stream].append(event)
+    return events
+
+
+async def read_claims(
+    connection: Connection, claims: Sequence[Claim], timeout_s: float
+) -> dict[Claim, str]:
+    """Look up who holds the names that are held."""
+    kinds, values = [c.kind for c in claims], [c.value for c in claims]
+    rows = await connection.fetch(_READ_CLAIMS, kinds, values, timeout=timeout_s)
+    return {Claim(row["kind"], row["value"]): row["stream"] for row in rows}
+
+
+async def write(connection: Connection, batch: Batch, timeout_s: float) -> None:
+    """Write a decided batch: its events, its names, its commands and the new head."""
+    if batch.events:
+        await connection.copy_records_to_table(
+            "events",
+            schema_name="log",
+            columns=_COLUMNS,
+            records=batch.events,
+            timeout=timeout_s,
+        )
+    claims = list(zip(*batch.claims, strict=True)) or [(), (), (), ()]
+    commands = [
+        (
+            key,
+            command.request_hash,
+            orjson.dumps(outcome.answer),
+            outcome.first_position,
+            outcome.last_position,
+        )
+        for key, (command, outcome) in batch.accepted.items()
+    ]
+    await connection.execute(
+        _FINISH,
+        *claims,
+        *zip(*commands, strict=True),
+        batch.recorded_at,
+        batch.position,
+        batch.tree.to_bytes(),
+        timeout=timeout_s,
+    )
+
+
+async def touch_head(connection: Connection, timeout_s: float) -> None:
+    """Write without changing anything, so that the commit waits for the standby."""
+    await connection.execute(_TOUCH_HEAD, timeout=timeout_s)

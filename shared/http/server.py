@@ -1,0 +1,194 @@
+"""Owns serving an application on a socket: limits on connections and headers, graceful stop.
+
+Must not know what the application does.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import http_parser, web
+
+from shared.http.edge import problem_response
+from shared.http.problems import Problem, define_problem
+
+_log = structlog.get_logger(__name__)
+
+MALFORMED_HTTP = define_problem(
+    "malformed-http",
+    400,
+    "The request does not follow HTTP",
+    "Use a standard HTTP client; the request line, headers or framing are not acceptable.",
+)
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What one process grants its callers."""
+
+    header_deadline_s: float = 10.0
+    keepalive_s: float = 75.0
+    lingering_s: float = 2.0
+    shutdown_s: float = 10.0
+    max_connections: int = 1000
+    max_line_bytes: int = 8190
+    max_header_bytes: int = 8190
+    max_headers: int = 64
+    backlog: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that is listening."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The base address, without a final slash."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class GuardedConnection(web.RequestHandler):
+    """One connection that must deliver each request head within a deadline, and is one of a bounded number.
+
+    aiohttp's own timer starts only where a connection is idle and is as long as the keep-alive; a head
+    that arrives byte by byte needs a shorter one.
+    """
+
+    __slots__ = ("_deadline", "_limits", "_server", "_timer")
+
+    def __init__(self, server: web.Server, limits: ServerLimits, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._limits = limits
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuse the connection when there are too many, else start its deadline."""
+        if len(self._server.connections) >= self._limits.max_connections and isinstance(
+            transport, asyncio.Transport
+        ):
+            _log.warning("connection_refused", reason="too many connections")
+            transport.write(_FULL)
+            transport.close()
+            self._force_close = True
+            return
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a complete head stops the deadline, the beginning of one starts it."""
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count != heads:
+            self._disarm()
+        elif self._timer is None and not self._request_in_progress and not self._messages:
+            self._arm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the deadline."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what the parser refused as a problem, without a traceback for every port scan."""
+        if status >= MALFORMED_HTTP.status + 100:
+            return super().handle_error(request, status, exc, message)
+        _log.info("request_malformed", error=type(exc).__name__)
+        response = problem_response(Problem(MALFORMED_HTTP), None)
+        response.force_close()
+        return response
+
+    def _arm(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._limits.header_deadline_s, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        if not self._request_in_progress:
+            _log.info("connection_closed", reason="no complete request head in time")
+            self.force_close()
+
+
+def require_c_parser() -> None:
+    """Refuse to serve on aiohttp's Python parser, whose leniency allowed request smuggling.
+
+    Raises: RuntimeError.
+    """
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise RuntimeError("the C HTTP parser of aiohttp is not loaded")
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, host: str, port: int, *, limits: ServerLimits | None = None
+) -> AsyncIterator[RunningServer]:
+    """Serve the application while the context is open; port 0 takes a free one.
+
+    On leaving: listening stops, requests under way get `shutdown_s` to end, then connections close.
+    """
+    require_c_parser()
+    chosen = limits or ServerLimits()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=chosen.shutdown_s)
+    await runner.setup()
+    try:
+        listener = await _listen(runner, host, port, chosen)
+        try:
+            yield RunningServer(host, _port(listener.sockets[0]))
+        finally:
+            listener.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(
+    runner: web.AppRunner, host: str, port: int, limits: ServerLimits
+) -> asyncio.Server:
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the application did not start")
+    loop = asyncio.get_running_loop()
+
+    def connection() -> GuardedConnection:
+        return GuardedConnection(server, limits, loop=loop, **_connection_options(limits))
+
+    return await loop.create_server(connection, host, port, backlog=limits.backlog)
+
+
+def _connection_options(limits: ServerLimits) -> dict[str, Any]:
+    return {
+        "keepalive_timeout": limits.keepalive_s,
+        "lingering_time": limits.lingering_s,
+        "max_line_size": limits.max_line_bytes,
+        "max_field_size": limits.max_header_bytes,
+        "max_headers": limits.max_headers,
+        "auto_decompress": False,
+        "access_log": None,
+    }
+
+
+def _port(listening: socket.socket) -> int:
+    port: int = listening.getsockname()[1]
+    return port

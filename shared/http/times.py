@@ -1,0 +1,98 @@
+"""Owns the two time parameters of every read: `as_of` (effective) and `known_at` (recorded).
+
+Must not look anything up: whether a position exists is the reader's concern.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Annotated
+
+from pydantic import PlainValidator, WithJsonSchema
+
+from shared.clock import end_of_day, parse_instant
+from shared.contracts.names import parse_positions
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_POSITIONS = re.compile(r"[a-z]+(?:@[0-9]+)?:[0-9].*")
+_LOST_PLUS = re.compile(r"(T[0-9:.]+) ([0-9]{2}:[0-9]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAt:
+    """When it was known: an instant of recording, or positions by log, never both.
+
+    `timelines` has an entry for every log in `positions`.
+    """
+
+    at: datetime | None = None
+    positions: Mapping[str, int] = field(default_factory=dict)
+    timelines: Mapping[str, int] = field(default_factory=dict)
+
+
+def parse_as_of(text: str) -> datetime:
+    """Read an effective time: an instant with a zone, or a date, which means the end of that UTC day.
+
+    Raises: ValueError.
+    """
+    if _DATE.fullmatch(text):
+        try:
+            return end_of_day(date.fromisoformat(text))
+        except ValueError:
+            raise ValueError("is not a date of the calendar") from None
+    # A plus sign in a query arrives as a space unless the caller wrote it as %2B.
+    return parse_instant(_LOST_PLUS.sub(r"\1+\2", text))
+
+
+def parse_known_at(text: str) -> KnownAt:
+    """Read a known time: an instant, a date, or positions such as `registry:123,dependencies:45`.
+
+    Raises: ValueError.
+    """
+    if not _POSITIONS.fullmatch(text):
+        return KnownAt(at=parse_as_of(text))
+    try:
+        positions = parse_positions(text)
+    except ValueError:
+        raise ValueError("is not a list of positions such as registry:123") from None
+    return KnownAt(
+        positions={p.log: p.position for p in positions},
+        timelines={p.log: p.timeline for p in positions},
+    )
+
+
+def _as_of(value: object) -> datetime:
+    return parse_as_of(str(value))
+
+
+def _known_at(value: object) -> KnownAt:
+    return parse_known_at(str(value))
+
+
+AsOf = Annotated[
+    datetime,
+    PlainValidator(_as_of),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "The state that was true in the world then: an instant with a zone, or a "
+            "date, which means the end of that UTC day.",
+            "examples": ["2026-03-31", "2026-03-31T12:00:00Z"],
+        }
+    ),
+]
+"""Type of an `as_of` parameter; write `as_of: AsOf | None = None`."""
+
+KnownAtParameter = Annotated[
+    KnownAt,
+    PlainValidator(_known_at),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "What the registry knew then: an instant, a date, or positions.",
+            "examples": ["2026-03-31", "registry:123,dependencies:45"],
+        }
+    ),
+]
+"""Type of a `known_at` parameter; write `known_at: KnownAtParameter | None = None`."""

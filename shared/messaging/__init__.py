@@ -1,0 +1,1 @@
+"""Kafka: the relay that publishes a log, the feed that reads one, the intake of submissions."""
