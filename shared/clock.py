@@ -55,8 +55,8 @@ def new_id(prefix: str) -> str:
 def parse_instant(text: str) -> datetime:
     """Read an RFC 3339 instant with a zone; the answer is in UTC.
 
-    Stricter than the RFC where it leaves doubt: capital `T` and `Z`, at most six digits of a second,
-    no leap second, no `-00:00` (an unknown zone).
+    Stricter than the RFC where it leaves doubt: capital `T` and `Z`, at most six digits of a
+    second, no leap second, no `-00:00` (an unknown zone).
 
     Raises: ValueError, whose text names the fault and never repeats the input.
     """

@@ -5,10 +5,13 @@ Must stay cheap to load and free of state: it runs in worker processes.
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Final
 
 from shared.audit.findings import Fault
 from shared.audit.rows import Row, unpack_rows
 from shared.audit.sealed_event import EventFaultError, SealedEvent, open_event
+
+_COPIES: Final = ("position", "stream_version", "recorded_at", "leaf", "stream", "type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +111,23 @@ def _check_head(event: SealedEvent, expected: Expected) -> None:
 
 
 def _check_columns(row: Row, event: SealedEvent) -> None:
-    if row.leaf != event.leaf:
-        detail = "the event's bytes and the column leaf disagree"
-        raise EventFaultError("leaf-mismatch", detail)
-    pairs = {
-        "position": row.position == event.position,
-        "stream": row.stream == event.stream.encode(),
-        "stream_version": row.stream_version == event.stream_version,
-        "type": row.type == event.type.encode(),
-        "recorded_at": row.recorded_us == event.recorded_us,
-    }
-    wrong = [column for column, agrees in pairs.items() if not agrees]
-    if wrong:
-        detail = f"the event's bytes and the column {', '.join(wrong)} disagree"
-        raise EventFaultError("column-mismatch", detail)
+    told = (
+        event.position,
+        event.stream_version,
+        event.recorded_us,
+        event.leaf,
+        event.stream.encode(),
+        event.type.encode(),
+    )
+    if row[:6] != told:
+        if row.leaf != event.leaf:
+            detail = "the event's bytes and the column leaf disagree"
+            raise EventFaultError("leaf-mismatch", detail)
+        pairs = zip(_COPIES, row, told, strict=False)
+        wrong = ", ".join(column for column, held, said in pairs if held != said)
+        raise EventFaultError(
+            "column-mismatch", f"the event's bytes and the column {wrong} disagree"
+        )
 
 
 def check_follows(event: SealedEvent, last: SealedEvent) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 64
+_LITERALS: Final = {None: "null", True: "true", False: "false"}
 
 
 class NotCanonicalError(ValueError):
@@ -47,7 +48,7 @@ def write_value(value: Any, depth: int = 0) -> str:
     if kind is dict:
         return _write_members(value, depth)
     if value is None or kind is bool:
-        return {None: "null", True: "true", False: "false"}[value]
+        return _LITERALS[value]
     if kind is int:
         return _write_integer(value)
     if depth >= MAX_DEPTH:
@@ -76,12 +77,12 @@ def write_text(text: str) -> str:
 def _write_members(members: dict[str, Any], depth: int) -> str:
     if depth >= MAX_DEPTH:
         raise NotCanonicalError("is nested too deeply")
-    parts = []
-    for name in sorted(members):
-        # Among ASCII names, order by code point is the RFC's order by UTF-16 unit.
-        if not (name.isascii() and name.isprintable()):
-            raise NotCanonicalError("holds a member name that is not printable ASCII")
-        parts.append(f"{encode_basestring(name)}:{write_value(members[name], depth + 1)}")
+    # Among ASCII names, order by code point is the RFC's order by UTF-16 unit.
+    names = sorted(members)
+    joined = "".join(names)
+    if not (joined.isascii() and joined.isprintable()):
+        raise NotCanonicalError("holds a member name that is not printable ASCII")
+    parts = [f"{encode_basestring(name)}:{write_value(members[name], depth + 1)}" for name in names]
     return f"{{{','.join(parts)}}}"
 
 

@@ -3,7 +3,7 @@
 Must not judge them: a column may hold anything, null too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -12,23 +12,23 @@ COPY_TRAILER: Final = b"\xff\xff"
 
 _NULL: Final = -1
 _COLUMNS: Final = 7
-_TO_STREAM: Final = Struct(">hiqi")
-_TO_TYPE: Final = Struct(">iii")
-_TO_LEAF: Final = Struct(">iqi")
 _COUNT: Final = Struct(">h")
 _LENGTH: Final = Struct(">i")
 _LONG: Final = Struct(">q")
+# The count of columns, each length with its value, and at last the length of the stream.
+_FIXED: Final = Struct(">h iq ii iq i32s i")
+_FIXED_LENGTHS: Final = (_COLUMNS, 8, 4, 8, 32)
 
 
 class Row(NamedTuple):
     """One row of `log.events`; `recorded_us` counts microseconds from 2000-01-01T00:00:00Z."""
 
     position: int | None
-    stream: bytes | None
     stream_version: int | None
-    type: bytes | None
     recorded_us: int | None
     leaf: bytes | None
+    stream: bytes | None
+    type: bytes | None
     body: bytes | None
 
 
@@ -50,46 +50,44 @@ def _pack_field(place: int, value: int | bytes | None) -> bytes:
     return _LENGTH.pack(len(value)) + value
 
 
-def unpack_rows(packed: bytes) -> list[Row]:
+def unpack_rows(packed: bytes) -> Iterator[Row]:
     """Read the tuples of a binary COPY.
 
     Raises: ValueError when the bytes are not whole tuples of seven columns.
     """
-    rows, at = [], 0
-    try:
-        while at < len(packed):
+    at = 0
+    while at < len(packed):
+        try:
             row, at = _unpack_row(packed, at)
-            rows.append(row)
-    except Exception as error:
-        raise ValueError("the copied bytes are not whole rows of the events table") from error
-    return rows
+        except Exception as error:
+            detail = "the copied bytes are not whole rows of the events table"
+            raise ValueError(detail) from error
+        yield row
 
 
 def _unpack_row(packed: bytes, start: int) -> tuple[Row, int]:
-    """Read a row without nulls in four steps; any other row field by field."""
-    columns, length_1, position, stream_length = _TO_STREAM.unpack_from(packed, start)
-    if columns != _COLUMNS or length_1 != _LONG.size or stream_length < 0:
+    """Read a row as it should be at once; any other row field by field."""
+    columns, length_1, position, length_2, version, length_3, recorded, length_4, leaf, size = (
+        _FIXED.unpack_from(packed, start)
+        if start + _FIXED.size <= len(packed)
+        else (0, 0, 0, 0, 0, 0, 0, 0, b"", 0)
+    )
+    if (columns, length_1, length_2, length_3, length_4) != _FIXED_LENGTHS or size < 0:
         return _unpack_fields(packed, start)
-    at = start + _TO_STREAM.size + stream_length
-    stream = packed[at - stream_length : at]
-    length_3, version, type_length = _TO_TYPE.unpack_from(packed, at)
-    if length_3 != _LENGTH.size or type_length < 0:
+    at = start + _FIXED.size + size
+    stream = packed[at - size : at]
+    (size,) = _LENGTH.unpack_from(packed, at)
+    if size < 0:
         return _unpack_fields(packed, start)
-    at += _TO_TYPE.size + type_length
-    type_ = packed[at - type_length : at]
-    length_5, recorded_us, leaf_length = _TO_LEAF.unpack_from(packed, at)
-    if length_5 != _LONG.size or leaf_length < 0:
+    at += 4 + size
+    type_ = packed[at - size : at]
+    (size,) = _LENGTH.unpack_from(packed, at)
+    if size < 0:
         return _unpack_fields(packed, start)
-    at += _TO_LEAF.size + leaf_length
-    leaf = packed[at - leaf_length : at]
-    (body_length,) = _LENGTH.unpack_from(packed, at)
-    if body_length < 0:
-        return _unpack_fields(packed, start)
-    at += _LENGTH.size + body_length
+    at += 4 + size
     if at > len(packed):
         raise ValueError("a row is cut off")
-    body = packed[at - body_length : at]
-    return Row(position, stream, version, type_, recorded_us, leaf, body), at
+    return Row(position, version, recorded, leaf, stream, type_, packed[at - size : at]), at
 
 
 def _unpack_fields(packed: bytes, start: int) -> tuple[Row, int]:
@@ -104,8 +102,8 @@ def _unpack_fields(packed: bytes, start: int) -> tuple[Row, int]:
         at += max(length, 0)
     if at > len(packed):
         raise ValueError("a row is cut off")
-    position, stream, version, type_, recorded, leaf, body = fields
-    row = Row(_integer(position), stream, _integer(version), type_, _integer(recorded), leaf, body)
+    position, version, recorded, leaf, stream, type_, body = fields
+    row = Row(_integer(position), _integer(version), _integer(recorded), leaf, stream, type_, body)
     return row, at
 
 

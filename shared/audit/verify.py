@@ -5,8 +5,9 @@ Must not read from anywhere: rows come in as a stream, so that any source can be
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -44,17 +45,18 @@ async def verify_log(
     """
     audit = _LogAudit(head, checkpoint, topic)
     expected = Expected(head.log, head.timeline, with_digests=topic is not None)
-    async for result in _checked(batches, expected, executor):
-        audit.add(result)
-        on_progress(audit.tree.size)
-        if audit.fault is not None:
-            break
+    async with aclosing(_checked(batches, expected, executor)) as results:
+        async for result in results:
+            audit.add(result)
+            on_progress(audit.tree.size)
+            if audit.fault is not None:
+                break
     return audit.report()
 
 
 async def _checked(
     batches: AsyncIterator[bytes], expected: Expected, executor: Executor | None
-) -> AsyncIterator[BatchResult]:
+) -> AsyncGenerator[BatchResult, None]:
     check = partial(check_batch, expected=expected)
     if executor is None:
         async for packed in batches:

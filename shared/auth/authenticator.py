@@ -1,4 +1,4 @@
-"""Owns turning an Authorization header into a principal, or a refusal that tells an attacker nothing.
+"""Owns turning an Authorization header into a principal, or a refusal that tells nothing.
 
 Must not say which part of a credential was wrong.
 """

@@ -13,6 +13,7 @@ import orjson
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64decode
 
 from shared.clock import Clock
 
@@ -123,7 +124,7 @@ class JwksCache:
 
 
 def read_jwks(raw: bytes) -> dict[str, PublicKey]:
-    """The usable keys of a JWKS by `kid`; symmetric, weak, unnamed and encryption keys are left out.
+    """The usable keys of a JWKS by `kid`; symmetric, weak and unnamed ones are left out.
 
     Raises: ValueError when it is not a JWKS.
     """
@@ -146,15 +147,16 @@ def _usable(entry: Any) -> PublicKey | None:
         return None
     try:
         return _imported(entry)
-    except (JoseError, ValueError, TypeError, KeyError):
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _imported(entry: dict[str, Any]) -> PublicKey | None:
     match entry.get("kty"), entry.get("crv"):
         case "RSA", _:
-            key = RSAKey.import_key(entry)
-            return key if key.public_key.key_size >= MIN_RSA_BITS else None
+            modulus = urlsafe_b64decode(entry["n"].encode("ascii"))
+            long_enough = int.from_bytes(modulus).bit_length() >= MIN_RSA_BITS
+            return RSAKey.import_key(entry) if long_enough else None
         case "EC", "P-256":
             return ECKey.import_key(entry)
         case "OKP", "Ed25519":

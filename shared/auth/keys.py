@@ -25,6 +25,8 @@ from shared.clock import Clock, format_instant, parse_instant
 
 KEY_PATTERN = re.compile(r"estate_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 STAT_PERIOD_S = 1.0
+UNKNOWN_STAT_PERIOD_S = 0.05
+"""A key that is not known may have just been issued, so the file is looked at sooner."""
 READ_PERIOD_S = 5.0
 MAX_FILE_BYTES = 16 * 1024 * 1024
 _SECRET_BYTES = 32
@@ -226,8 +228,8 @@ def _parse(raw: bytes) -> tuple[KeyRecord, ...]:
 class KeyFile:
     """The key file as a running service sees it: read again within five seconds of a change.
 
-    A file that is missing or not valid lets nobody in, whatever it held before: an older state could
-    hold a key that has been revoked since.
+    A file that is missing or not valid lets nobody in, whatever it held before: an older state
+    could hold a key that has been revoked since.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -243,18 +245,19 @@ class KeyFile:
 
         Raises: KeysUnavailable.
         """
-        keys = self.current()
         match = KEY_PATTERN.fullmatch(secret)
-        record = keys.get(match[1]) if match else None
+        record = self.current().get(match[1]) if match else None
+        if match and record is None:
+            record = self.current(UNKNOWN_STAT_PERIOD_S).get(match[1])
         expected = _NOBODY if record is None else record.sha256
         digest = hashlib.sha256(secret.encode("utf-8", "backslashreplace")).hexdigest()
         same = hmac.compare_digest(digest, expected)
         return record if record is not None and same and record.revoked is None else None
 
-    def current(self) -> Mapping[str, KeyRecord]:
+    def current(self, stat_period_s: float = STAT_PERIOD_S) -> Mapping[str, KeyRecord]:
         """The keys by prefix. Raises: KeysUnavailable."""
         now = self._clock.monotonic()
-        if now - self._looked_at >= STAT_PERIOD_S:
+        if now - self._looked_at >= stat_period_s:
             self._looked_at = now
             self._look(now)
         if self._keys is None:

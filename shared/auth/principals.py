@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A proven caller. `id` is opaque and becomes `actor`; one principal may hold many credentials."""
+    """A proven caller. `id` is opaque and becomes `actor`; it may hold many credentials."""
 
     id: str
     credential_id: str

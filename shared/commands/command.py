@@ -14,6 +14,7 @@ from shared.auth.principals import Principal, Role
 from shared.commands.refusals import NotYoursError, StaleVersionError
 from shared.contracts.names import is_alias, is_id, is_slug
 from shared.eventstore.types import Category, Decision, Loaded, View
+from shared.http.strict_json import has_bidi_controls
 
 COMMANDERS = frozenset({Role.EMITTER, Role.ADMIN})
 """Who may change the estate: an emitter for its organisation, an administrator for all."""
@@ -38,7 +39,7 @@ def _slug(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    if not text.strip() or not text.isprintable():
+    if not text.strip() or not text.isprintable() or has_bidi_controls(text):
         raise ValueError("must be one line of printable text")
     return text
 

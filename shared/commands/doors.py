@@ -20,6 +20,7 @@ from shared.contracts.canonical import canonical_bytes
 from shared.contracts.envelope import Origin
 from shared.eventstore.types import Decision, PendingCommand, View
 from shared.http.problems import FORBIDDEN, Problem, define_problem
+from shared.messaging.submissions import submission_key
 
 UNKNOWN_COMMAND: Final = define_problem(
     "unknown-command",
@@ -63,11 +64,6 @@ class HttpCommand:
     dry_run: bool
 
 
-def submission_key(organisation: str, source: str, submission_id: str) -> str:
-    """The command key of a submission: the same whichever door it came through."""
-    return f"submission {organisation} {source} {submission_id}"
-
-
 def kafka_principal(organisation: str) -> Principal:
     """Who speaks through an organisation's topic: the broker lets nobody else write there."""
     return Principal(
@@ -97,7 +93,7 @@ class Doors:
         it; without Idempotency-Key a repeat is a new command.
         """
         idempotency_key = arrived.idempotency_key or self._new_id("once_")
-        key = f"http {principal.id} {command.name} {idempotency_key}"
+        key = f"http:{principal.id}:{command.name}:{idempotency_key}"
         asked = [command.name, arrived.target, arrived.if_match, arrived.tree]
         context = self._context(principal, arrived.effective_from, arrived.if_match)
         origin = _origin(principal, "http", arrived.correlation_id, key)

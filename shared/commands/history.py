@@ -4,13 +4,12 @@ Must not read the clock: every question names its instant.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-Facts = Iterable[tuple[str, Any]]
-"""What an event states: attribute and value, each attribute once; None takes a value away."""
+from shared.contracts.facts import Facts
 
 
 @dataclass(frozen=True, slots=True)

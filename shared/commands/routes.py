@@ -5,7 +5,7 @@ Must not know any particular command.
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
@@ -23,6 +23,8 @@ from shared.eventstore.types import Outcome, PendingCommand
 from shared.eventstore.writer import LogWriter
 from shared.http.problems import FORBIDDEN, INVALID_REQUEST, Problem
 from shared.http.routes import Answer, Call, Reply, Route
+from shared.messaging.submissions import Submissions
+from shared.reads.reading import database_needed
 
 MAX_BATCH: Final = 500
 _BATCH_MAX_BYTES: Final = 4 * 1024 * 1024
@@ -74,14 +76,6 @@ class SubmissionResult(BaseModel):
     status: str
     accepted: Accepted | None = None
     rejected: dict[str, Any] | None = None
-
-
-class SubmissionStatus(Protocol):
-    """Looks up what came of a submission."""
-
-    async def lookup(self, organisation: str, source: str, submission_id: str) -> dict[str, Any]:
-        """`{"status": "pending"}`, or accepted with the outcome, or rejected with the problem."""
-        ...
 
 
 def command_routes(doors: Doors, writer: LogWriter) -> Iterator[Route]:
@@ -149,7 +143,7 @@ async def _submit(writer: LogWriter, command: PendingCommand) -> Outcome:
 
 
 def submission_routes(
-    doors: Doors, writer: LogWriter, status: SubmissionStatus
+    doors: Doors, writer: LogWriter, submissions: Submissions
 ) -> tuple[Route, ...]:
     """The submissions door over HTTP, and the question what came of a submission."""
 
@@ -163,8 +157,18 @@ def submission_routes(
         organisation = call.caller.organisation
         if organisation is None:
             raise Problem(FORBIDDEN, "Only its sender may ask what came of a submission.")
-        answer = await status.lookup(organisation, call.query.source, call.query.id)
-        return Reply(200, {"source": call.query.source, "id": call.query.id, **answer})
+        async with database_needed():
+            found = await submissions.status(organisation, call.query.source, call.query.id)
+        answer: dict[str, Any] = {
+            "source": call.query.source,
+            "id": call.query.id,
+            "status": found.state,
+        }
+        if found.answer is not None:
+            answer["accepted"] = found.answer
+        if found.problem is not None:
+            answer["rejected"] = found.problem
+        return Reply(200, answer)
 
     return (
         Route(
@@ -194,7 +198,10 @@ def submission_routes(
             allow=frozenset({Role.EMITTER, Role.ADMIN}),
             operation_id="submission_status",
             summary="What came of a submission",
-            description="Pending also means never seen. Only its sender may ask.",
+            description=(
+                "Accepted, rejected, pending (it waits on the topic) or unknown. "
+                "Only its sender may ask."
+            ),
             tag="Submissions",
             query=SubmissionQuery,
             answers={200: Answer("Pending, accepted or rejected", SubmissionResult)},

@@ -49,6 +49,11 @@ class LogHead:
         return Position(self.log, self.position, self.timeline)
 
 
+async def open_log(connection: "asyncpg.Connection[asyncpg.Record]", log: str) -> None:
+    """Make the empty log if there is none yet."""
+    await connection.execute(_OPEN, log)
+
+
 class LogReader:
     """Reads one log over a pool; every answer is of committed events only."""
 

@@ -10,12 +10,12 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import asyncpg
 import structlog
 
 from shared.clock import Clock, IdSource
+from shared.database.errors import UNREACHABLE
 from shared.eventstore import append
 from shared.eventstore.append import Connection
 from shared.eventstore.batch import Batch, KnownCommand
@@ -35,20 +35,6 @@ from shared.eventstore.view import BatchView, Cache, MissingError
 from shared.failpoints import reach
 
 _log = structlog.get_logger(__name__)
-
-_CONNECTION_ERRORS: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.PostgresIOError,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
@@ -164,7 +150,7 @@ class LogWriter:
             await self._append(waiting)
         except EventStoreError as error:
             self._fail(waiting, error)
-        except _CONNECTION_ERRORS as error:
+        except UNREACHABLE as error:
             _log.warning("append_failed", error=repr(error), commands=len(waiting))
             self._drop_connection()
             self._fail(waiting, LogUnavailableError("the log's database cannot be reached"))
@@ -260,7 +246,7 @@ class LogWriter:
         try:
             async with asyncio.timeout(self._limits.commit_deadline_s):
                 await connection.execute("COMMIT")
-        except _CONNECTION_ERRORS as error:
+        except UNREACHABLE as error:
             raise _CommitUnknownError from error
         finally:
             if not connection.is_closed():
@@ -281,7 +267,7 @@ class LogWriter:
         try:
             async with asyncio.timeout(self._limits.resolve_deadline_s):
                 while True:
-                    with contextlib.suppress(*_CONNECTION_ERRORS, LogUnavailableError):
+                    with contextlib.suppress(*UNREACHABLE, LogUnavailableError):
                         return await self._resolve_once(keys)
                     self._drop_connection()
                     await asyncio.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Owns calling one of our services over HTTP: credential, retries that are safe, problems as errors.
+"""Owns calling one of our services over HTTP: credential, safe retries, problems as errors.
 
 Must not retry what could be done twice, and must not follow a redirect.
 """
@@ -166,7 +166,7 @@ class ApiClient:
             await asyncio.sleep(pause)
 
     def _too_late(self, pause_s: float) -> bool:
-        """Whether waiting that long can only end in the deadline, so that the problem tells more."""
+        """Whether waiting can only end in the deadline, so that the problem tells more."""
         return pause_s >= self._deadline_s
 
     async def _once(

@@ -30,8 +30,10 @@ def docs_html(document: Schema) -> str:
         'every <a href="/problems">kind of problem</a>.</p>'
         f"{_paragraphs(info.get('description', ''))}{sections}"
     )
-    body = f'<div class="frame">{_navigation(info["title"], groups)}<main id="main">{main}</main></div>'
-    return _page(info["title"], body)
+    navigation = _navigation(info["title"], groups)
+    return _page(
+        info["title"], f'<div class="frame">{navigation}<main id="main">{main}</main></div>'
+    )
 
 
 def problem_html(kind: ProblemKind) -> str:
@@ -150,13 +152,18 @@ def _request(document: Schema, operation: Schema) -> str:
 
 
 def _answers(document: Schema, operation: Schema) -> str:
-    rows, extras = [], []
-    for status, response in operation["responses"].items():
-        rows.append(f"<tr><td>{escape(status)}</td><td>{_answer_text(response)}</td></tr>")
-        for content in response.get("content", {}).values():
-            if status.startswith("2"):
-                extras.append(_answer_schema(document, content))
-    return f"<h4>Answers</h4>{_table(('Status', 'Meaning'), ''.join(rows))}{''.join(extras)}"
+    responses = operation["responses"]
+    rows = "".join(
+        f"<tr><td>{escape(status)}</td><td>{_answer_text(response)}</td></tr>"
+        for status, response in responses.items()
+    )
+    members = "".join(
+        _answer_schema(document, content)
+        for status, response in responses.items()
+        if status.startswith("2")
+        for content in response.get("content", {}).values()
+    )
+    return f"<h4>Answers</h4>{_table(('Status', 'Meaning'), rows)}{members}"
 
 
 def _answer_text(response: Schema) -> str:
@@ -252,7 +259,7 @@ def _limits(schema: Schema) -> Iterator[str]:
         elif low in schema:
             yield f", at least {schema[low]}{unit}"
     if "default" in schema and schema["default"] is not None:
-        yield f", default {schema['default']}"
+        yield f", default {json.dumps(schema['default'])}"
 
 
 def curl_line(method: str, path: str, operation: Schema) -> str:
@@ -276,7 +283,8 @@ def curl_line(method: str, path: str, operation: Schema) -> str:
 
 def _table(headings: Sequence[str], rows: str) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="table">{table}</div>'
 
 
 def _json(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Owns the look of the documentation pages: one style sheet, no script, no font or image from elsewhere.
+"""Owns the look of the documentation pages: one style sheet, nothing from elsewhere.
 
 Must not fall below a contrast of 4.5 to 1 in light or dark.
 """
@@ -7,7 +7,8 @@ STYLE = b"""\
 :root {
   --ink: #1a1f26; --soft: #4a5563; --paper: #ffffff; --panel: #f4f6f8; --line: #d5dbe1;
   --link: #1d4f91; --code: #f4f6f8; --get: #1d4f91; --post: #1b6b3a; --other: #8a4b08;
-  --warn: #8f1d1d; --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
+  --warn: #8f1d1d;
+  --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -69,7 +70,8 @@ th { font-weight: 600; color: var(--soft); font-size: .8125rem; }
 td:first-child { white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
 .must { color: var(--warn); font-size: .8125rem; }
-.type { color: var(--soft); font-family: var(--mono); font-size: .8125rem; overflow-wrap: anywhere; }
+.type { color: var(--soft); font-family: var(--mono); font-size: .8125rem;
+  overflow-wrap: anywhere; }
 .who { color: var(--soft); font-size: .9063rem; }
 details { margin-top: .75rem; }
 summary { cursor: pointer; color: var(--link); font-size: .9063rem; }
@@ -78,7 +80,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .375rem 1.25rem
 dt { color: var(--soft); } dd { margin: 0; }
 @media (max-width: 56rem) {
   .frame { display: block; }
-  nav { position: static; height: auto; border-right: 0; border-bottom: 1px solid var(--line); }
+  nav { position: static; height: auto; max-height: 45vh; border-right: 0;
+    border-bottom: 1px solid var(--line); }
 }
 @media print { nav { display: none; } .frame { display: block; } }
 """

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
+import structlog
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 from structlog.contextvars import bind_contextvars
@@ -16,6 +17,8 @@ from shared.http.problems import (
     BAD_REQUEST,
     FORBIDDEN,
     NOT_FOUND,
+    NOT_READY,
+    OUTCOME_UNKNOWN,
     TIMED_OUT,
     UNAUTHENTICATED,
     Problem,
@@ -33,6 +36,7 @@ from shared.http.routes import Access, Authenticator, Call, PathReader, Reply, R
 CORRELATION_ID = web.RequestKey("correlation_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
 _EMPTY_OBJECT = b"{}"
+_log = structlog.get_logger(__name__)
 
 Endpoint = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -101,7 +105,7 @@ async def _body(request: web.Request, route: Route) -> tuple[bytes, Any, Any]:
     if not raw and not route.body_required:
         raw = _EMPTY_OBJECT
     tree = read_json(raw, route)
-    return raw, tree, read_model(raw, route.body)
+    return raw, tree, read_model(raw, tree, route.body)
 
 
 async def _handled(route: Route, call: Call[Any, Any]) -> Reply | web.StreamResponse:
@@ -109,6 +113,12 @@ async def _handled(route: Route, call: Call[Any, Any]) -> Reply | web.StreamResp
         return await route.handler(call)
     except TimeoutError as error:
         raise Problem(TIMED_OUT) from error
+    except OSError as error:
+        transport = call.request.transport
+        if transport is None or transport.is_closing():
+            raise  # The caller has gone in the middle of a stream.
+        _log.warning("backing_service_lost", route=route.operation_id, exc_info=True)
+        raise Problem(OUTCOME_UNKNOWN if route.is_command else NOT_READY) from error
 
 
 def to_response(answer: Reply | web.StreamResponse) -> web.StreamResponse:

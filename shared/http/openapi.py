@@ -192,6 +192,10 @@ def _query_parameters(route: Route, schemas: _Schemas) -> list[Schema]:
 
 
 def _query_parameter(name: str, member: Schema, *, required: bool) -> Schema:
+    choices = [choice for choice in member.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(choices) == 1:
+        # A parameter that is left out is null inside; nobody can send null in a query.
+        member = dict(choices[0])
     description = member.pop("description", None)
     member.pop("title", None)
     parameter: Schema = {"name": name, "in": "query", "required": required, "schema": member}

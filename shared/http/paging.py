@@ -25,7 +25,7 @@ _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
 
 
 def sign_cursor(content: Mapping[str, Any], secret: bytes) -> str:
-    """A cursor that only `read_cursor` with the same secret accepts: url-safe, at most 2048 characters.
+    """A cursor that only `read_cursor` with the same secret accepts: url-safe and bounded.
 
     Raises: ValueError when the content is too long.
     """

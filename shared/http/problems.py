@@ -30,7 +30,7 @@ class ProblemKind:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with a request. `pointer` is a JSON pointer into the body, or `/name` of a parameter."""
+    """One thing wrong. `pointer` is a JSON pointer into the body, or `/name` of a parameter."""
 
     pointer: str
     detail: str
@@ -40,7 +40,7 @@ _KINDS: dict[str, ProblemKind] = {}
 
 
 class Problem(Exception):  # noqa: N818 - the field's own word, RFC 9457.
-    """A refusal or failure to be answered as problem+json. Nothing in it may repeat a secret or raw input."""
+    """A refusal or failure, answered as problem+json. Nothing in it may repeat raw input."""
 
     def __init__(
         self,
@@ -114,8 +114,8 @@ MALFORMED_JSON = define_problem(
     "malformed-json",
     400,
     "The body is not acceptable JSON",
-    "Send strict JSON in UTF-8: no repeated keys, no NaN, no fractions (write decimals as strings), "
-    "no integer beyond 2^53-1, and not too deep.",
+    "Send strict JSON in UTF-8: no repeated keys, no NaN, no fractions (write decimals as "
+    "strings), no integer beyond 2^53-1, and not too deep.",
 )
 BAD_QUERY = define_problem(
     "bad-query",
@@ -194,11 +194,18 @@ CONTENT_ENCODING_REFUSED = define_problem(
     "Compressed bodies are not accepted",
     "Send the body without Content-Encoding.",
 )
+EXPECTATION_FAILED = define_problem(
+    "expectation-failed",
+    417,
+    "The expectation is not met here",
+    "Leave the Expect header out, or send 100-continue.",
+)
 INVALID_REQUEST = define_problem(
     "invalid-request",
     422,
     "The request does not have the form that this operation asks for",
-    "Correct the members that the errors point at; the documentation shows the schema and an example.",
+    "Correct the members that the errors point at; the documentation shows the schema and an "
+    "example.",
 )
 KEY_REUSED = define_problem(
     "key-reused",

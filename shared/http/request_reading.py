@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from shared.http.problems import (
     BAD_QUERY,
@@ -122,7 +123,7 @@ class QueryReader:
         try:
             return self._model.model_validate_strings(parameters)
         except ValidationError as error:
-            raise Problem(BAD_QUERY, errors=_faults(error)) from None
+            raise Problem(BAD_QUERY, errors=_faults(error, parameters)) from None
 
 
 async def read_body(request: web.Request, route: Route) -> bytes:
@@ -177,7 +178,10 @@ def _check_media_type(request: web.Request, route: Route) -> None:
 
 
 def read_json(raw: bytes, route: Route) -> Any:
-    """The body as a tree. Raises: Problem `malformed-json`, or `invalid-request` for refused text."""
+    """The body as a tree.
+
+    Raises: Problem `malformed-json`, or `invalid-request` for refused text.
+    """
     try:
         return parse_json(raw, max_depth=route.max_body_depth)
     except BadText as error:
@@ -190,25 +194,45 @@ def _json_problem(kind: ProblemKind, error: BadJson) -> Problem:
     return Problem(kind, errors=[Fault(error.pointer, error.detail)])
 
 
-def read_model(raw: bytes, model: Adapter) -> Any:
-    """An instance of the model from bytes that `read_json` accepted. Raises: Problem `invalid-request`."""
+def read_model(raw: bytes, tree: Any, model: Adapter) -> Any:
+    """An instance of the model from bytes that `read_json` made into `tree`.
+
+    Raises: Problem `invalid-request`.
+    """
     try:
         if isinstance(model, TypeAdapter):
             return model.validate_json(raw)
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise Problem(INVALID_REQUEST, errors=_faults(error)) from None
+        raise Problem(INVALID_REQUEST, errors=_faults(error, tree)) from None
 
 
-def _faults(error: ValidationError) -> list[Fault]:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Fault(_pointer(item["loc"]), _detail(item["msg"])) for item in found[:MAX_FAULTS]]
+def _faults(error: ValidationError, tree: Any) -> list[Fault]:
+    found = error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
+    return [Fault(_pointer(item, tree), _detail(item)) for item in found]
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    return "".join(f"/{pointer_token(str(part))}" for part in location)
+def _pointer(item: ErrorDetails, tree: Any) -> str:
+    """The place of the fault in what was sent; pydantic also names the tags of unions."""
+    tokens: list[str] = []
+    node = tree
+    for part in item["loc"]:
+        if _is_in(part, node):
+            node = node[part]
+        elif item["type"] != "missing" or part != item["loc"][-1]:
+            continue
+        tokens.append(f"/{pointer_token(str(part))}")
+    return "".join(tokens)
 
 
-def _detail(message: str) -> str:
-    """The sentence of pydantic in the voice of our own details."""
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+def _is_in(part: int | str, node: Any) -> bool:
+    if isinstance(node, dict):
+        return part in node
+    return isinstance(node, list) and isinstance(part, int) and part < len(node)
+
+
+def _detail(item: ErrorDetails) -> str:
+    """The sentence of pydantic, without the input that some of them repeat."""
+    if item["type"] == "union_tag_invalid":
+        return f"Must be one of {item.get('ctx', {}).get('expected_tags', 'the known ones')}"
+    return item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -62,8 +62,8 @@ class Authenticator(Protocol):
 class Call(Generic[BodyT, QueryT]):
     """One request that passed every check, as a handler sees it.
 
-    `body` and `query` are instances of the models of the route, None where it has none. `json` is the
-    tree that the body was read as, `raw_body` its bytes. `if_match` is the version in the ETag.
+    `body` and `query` are instances of the models of the route, None where it has none. `json` is
+    the tree that the body was read as, `raw_body` its bytes. `if_match` is the version in the ETag.
     """
 
     request: web.Request
@@ -110,7 +110,7 @@ Handler = Callable[[Call[Any, Any]], Awaitable[Reply | web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One operation. `allow` has no default: a route that does not say who may call it cannot be made.
+    """One operation. `allow` has no default: who may call is always said.
 
     `authenticate=False` is for the system's own pages: credentials are not even looked at.
     `body_required=False` reads an empty body as `{}`. A streaming route (`stream`) is not served to
@@ -180,7 +180,7 @@ def _check_model(route: Route, model: type[BaseModel] | TypeAdapter[Any] | None)
 
 
 class PathReader:
-    """Reads the parameters from the path as sent, so that no encoding hides a slash or a literal."""
+    """Reads parameters from the path as sent, so that no encoding hides a slash or a literal."""
 
     def __init__(self, route: Route) -> None:
         parts = _PARAMETER.split(route.path)

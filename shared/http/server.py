@@ -60,9 +60,9 @@ class RunningServer:
 
 
 class GuardedConnection(web.RequestHandler):
-    """One connection that must deliver each request head within a deadline, and is one of a bounded number.
+    """One connection of a bounded number, which must deliver each request head in time.
 
-    aiohttp's own timer starts only where a connection is idle and is as long as the keep-alive; a head
+    aiohttp's own timer is as long as the keep-alive; a head
     that arrives byte by byte needs a shorter one.
     """
 

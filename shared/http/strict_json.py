@@ -52,7 +52,7 @@ class _FaultSeen(Exception):  # noqa: N818 - never leaves this module.
 def parse_json(raw: bytes, *, max_depth: int = 32) -> Any:
     """Read one JSON document strictly: the same value whoever reads it, or a refusal.
 
-    Refused: other encodings than UTF-8, a byte order mark, repeated keys, NaN and Infinity, fractions
+    Refused: other encodings than UTF-8, a byte order mark, repeated keys, NaN, Infinity, fractions
     and exponents (decimals are strings), integers beyond 2^53-1, nesting beyond `max_depth`, lone
     surrogates, text that is not NFC, control characters but newline and tab, and in keys every
     control and bidirectional control.
@@ -74,7 +74,7 @@ def parse_json(raw: bytes, *, max_depth: int = 32) -> Any:
 
 
 def has_bidi_controls(text: str) -> bool:
-    """Whether the text holds a bidirectional control: refused in names, since they hide what is said."""
+    """Whether the text holds a bidirectional control: refused in names, where it misleads."""
     return re.search(f"[{_BIDI}]", text) is not None
 
 

@@ -32,7 +32,7 @@ class KnownAt:
 
 
 def parse_as_of(text: str) -> datetime:
-    """Read an effective time: an instant with a zone, or a date, which means the end of that UTC day.
+    """Read an effective time: an instant with a zone, or a date: the end of that UTC day.
 
     Raises: ValueError.
     """
@@ -76,8 +76,8 @@ AsOf = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "description": "The state that was true in the world then: an instant with a zone, or a "
-            "date, which means the end of that UTC day.",
+            "description": "The state that was true in the world then: an instant with a zone, "
+            "or a date, which means the end of that UTC day.",
             "examples": ["2026-03-31", "2026-03-31T12:00:00Z"],
         }
     ),

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, NotRequired, Protocol, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -40,7 +40,7 @@ class TopicMissingError(KafkaUnreachableError):
 
 
 class TopicMisconfiguredError(Exception):
-    """A topic exists with settings that cannot hold what it is for; only an operator can mend it."""
+    """A topic exists, but cannot hold what it is for; only an operator can mend it."""
 
     def __init__(self, topic: str, detail: str) -> None:
         super().__init__(f"topic {topic}: {detail}")
@@ -103,10 +103,6 @@ def _named(error: Exception) -> str:
     return type(error).__name__
 
 
-class _Client(Protocol):
-    async def start(self) -> None: ...
-
-
 async def start_producer(settings: KafkaSettings, *, batch_max_bytes: int) -> AIOKafkaProducer:
     """Start an idempotent producer that waits for every in-sync replica.
 
@@ -119,7 +115,12 @@ async def start_producer(settings: KafkaSettings, *, batch_max_bytes: int) -> AI
         max_batch_size=batch_max_bytes,
         max_request_size=batch_max_bytes,
     )
-    await _start(producer, drop_producer(producer))
+    try:
+        async with reaching_kafka(START_DEADLINE_S):
+            await producer.start()
+    except BaseException:
+        await drop_producer(producer)
+        raise
     return producer
 
 
@@ -142,21 +143,13 @@ async def start_consumer(
         max_partition_fetch_bytes=partition_fetch_max_bytes,
         metadata_max_age_ms=30_000,
     )
-    await _start(consumer, drop_consumer(consumer))
-    return consumer
-
-
-async def _start(client: _Client, drop: Any) -> None:
-    started = False
     try:
         async with reaching_kafka(START_DEADLINE_S):
-            await client.start()
-            started = True
-    finally:
-        if started:
-            drop.close()
-        else:
-            await drop
+            await consumer.start()
+    except BaseException:
+        await drop_consumer(consumer)
+        raise
+    return consumer
 
 
 async def drop_consumer(consumer: AIOKafkaConsumer) -> None:
@@ -170,13 +163,14 @@ async def drop_producer(producer: AIOKafkaProducer) -> None:
     Stopping alone would first wait for unsent batches, for ever while Kafka is down, and send them
     late: after a new producer has begun.
     """
-    sender = producer._sender  # noqa: SLF001 - there is no public way to abandon a batch.
-    task = sender.sender_task
+    internals: Any = producer
+    task = internals._sender.sender_task  # noqa: SLF001 - a batch cannot be abandoned otherwise.
     while task is not None and not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=0.5)
     if task is not None:
-        producer._message_accumulator.fail_all(KafkaError("dropped"))  # noqa: SLF001 - as above.
+        accumulator = internals._message_accumulator  # noqa: SLF001 - as above.
+        accumulator.fail_all(KafkaError("dropped"))
     await _stop(producer)
 
 
@@ -239,7 +233,7 @@ class KafkaAdmin:
                 settings.setdefault("min.insync.replicas", str(copies - 1))
             topic = NewTopic(name, partitions, copies, topic_configs=settings)
             _check_created(await self._admin.create_topics([topic]))
-            while not await self._has_leader(name):
+            while not await self._has_leader(name):  # noqa: ASYNC110 - Kafka does not call back.
                 await asyncio.sleep(0.05)
         _log.info("topic_created", topic=name, replication=copies)
 

@@ -3,15 +3,13 @@
 Must not be what safety rests on: a holder may be frozen past its lease and not know it.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final
 
 import asyncpg
 
 from shared.clock import Clock
-
-Pool = asyncpg.Pool[asyncpg.Record]
+from shared.eventstore.reader import Pool
 
 DATABASE_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -121,7 +119,3 @@ class Lease:
 
     def _hold(self, asked_at: float) -> None:
         self._valid_until = asked_at + self._ttl.total_seconds()
-
-
-Turn = Callable[[], Awaitable[float]]
-"""One attempt at a job; the answer is how many seconds to wait before the next."""

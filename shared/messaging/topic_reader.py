@@ -23,6 +23,11 @@ Record = ConsumerRecord[bytes, bytes]
 _POLL_S: Final = 1.0
 
 
+def _check_listed(topic: str, topics: set[str]) -> None:
+    if topic not in topics:
+        raise TopicMissingError(topic)
+
+
 class OffsetGoneError(Exception):
     """The topic does not reach to the offset that was asked for, or no longer holds it."""
 
@@ -51,9 +56,7 @@ class TopicReader:
         consumer = await start_consumer(settings, partition_fetch_max_bytes=fetch_max_bytes)
         try:
             async with reaching_kafka(deadline_s):
-                topics = await consumer.topics()
-            if topic not in topics:
-                raise TopicMissingError(topic)
+                _check_listed(topic, await consumer.topics())
             consumer.assign([TopicPartition(topic, 0)])
             consumer.pause(TopicPartition(topic, 0))
         except BaseException:
@@ -93,7 +96,7 @@ class TopicReader:
         self._consumer.pause(self._partition)
 
     async def poll(self, limit: int, wait_s: float) -> list[Record]:
-        """Return records in order, after at most `wait_s`; none says nothing about there being none.
+        """Return records in order, after at most `wait_s`; none does not mean that there are none.
 
         Raises: OffsetGoneError; KafkaUnreachableError.
         """

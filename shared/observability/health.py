@@ -43,7 +43,7 @@ class Finding:
 async def run_checks(
     checks: Mapping[str, Check], *, deadline_s: float = READINESS_DEADLINE_S
 ) -> dict[str, Finding]:
-    """Run all checks at once; one that fails or outlasts the deadline is not ok, and harms no other."""
+    """Run all checks at once; one that fails or outlasts the deadline harms no other."""
     findings = await asyncio.gather(
         *(_run(name, check, deadline_s) for name, check in checks.items())
     )

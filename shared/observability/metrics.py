@@ -27,7 +27,7 @@ RELAY_BACKLOG: Final = "estate_relay_backlog_events"
 RELAY_REBUILDS: Final = "estate_relay_rebuilds_total"
 INTAKE_SUBMISSIONS: Final = "estate_intake_submissions_total"
 PROJECTION_POSITION: Final = "estate_projection_position"
-PROJECTION_LAG: Final = "estate_projection_lag_seconds"
+PROJECTION_LAG_EVENTS: Final = "estate_projection_lag_events"
 PROJECTION_STOPPED: Final = "estate_projection_stopped"
 PROJECTION_DROPPED: Final = "estate_projection_dropped_events_total"
 
@@ -46,7 +46,7 @@ HELP: Final[Mapping[str, str]] = {
     RELAY_REBUILDS: "Times the relay made its producer again after a failure.",
     INTAKE_SUBMISSIONS: "Submissions taken from Kafka, by outcome.",
     PROJECTION_POSITION: "Position that a projection reflects, by projection and log.",
-    PROJECTION_LAG: "Seconds a projection is behind its log.",
+    PROJECTION_LAG_EVENTS: "Events of its log that a projection has not applied yet.",
     PROJECTION_STOPPED: "1 while a projection has stopped on a fault, else 0.",
     PROJECTION_DROPPED: "Events a projection had applied before and dropped.",
 }

@@ -3,8 +3,12 @@
 Must not retry or wait; whoever follows a feed decides that.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+import asyncpg
 
 from shared.failpoints import reach
 from shared.projections.checkpoint import advance
@@ -12,6 +16,11 @@ from shared.projections.feed import Checkpoint, FeedBatch
 from shared.projections.folding import Folded, ProjectionStoppedError, fold
 from shared.projections.projection import Connection, Projection
 from shared.projections.writing import WRITE_REFUSED, derive, write_rows
+
+BulkStep = Callable[[Connection], Awaitable[None]]
+
+TRANSIENT: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Errors of the database that may pass; WRITE_REFUSED ones among them never get this far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +51,24 @@ async def apply_batch(
     batch: FeedBatch,
     now: datetime,
     *,
-    bulk: bool = False,
+    bulk: BulkStep | None = None,
 ) -> Applied:
-    """Fold and write one batch in one transaction; in bulk, derived rows are left for the end.
+    """Fold and write one batch in one transaction; in bulk, `bulk` runs in place of deriving rows.
 
     Raises: BatchRefusedError, with nothing written; CheckpointMovedError when another process was
-    faster; driver errors, after which the checkpoint must be read again.
+    faster; TRANSIENT errors, after which the checkpoint must be read again.
     """
     folded = await fold(projection, before, batch.events)
     if folded.stopped is not None:
         raise BatchRefusedError(folded.stopped, folded.events + folded.dropped)
     try:
         async with connection.transaction():
-            await _write(connection, projection, before, batch, folded, now, bulk=bulk)
+            await _write(connection, projection, before, batch, folded)
+            await (bulk(connection) if bulk else derive(connection, projection, folded, now))
             reach("projector.before_commit")
-    except (*WRITE_REFUSED, ValueError) as error:
-        position = before.position + 1
-        cause = ProjectionStoppedError("write-refused", before.log, position, repr(error))
+    except WRITE_REFUSED as error:
+        detail = f"in {before.position + 1} to {batch.end.position}: {error!r}"
+        cause = ProjectionStoppedError("write-refused", before.log, before.position + 1, detail)
         raise BatchRefusedError(cause, None if folded.events > 1 else 0) from error
     reach("projector.after_commit")
     return Applied(batch.end, folded.events, folded.dropped)
@@ -70,13 +80,7 @@ async def _write(
     before: Checkpoint,
     batch: FeedBatch,
     folded: Folded,
-    now: datetime,
-    *,
-    bulk: bool,
 ) -> None:
     recorded_at = folded.last.recorded_at if folded.last is not None else None
     await advance(connection, before, batch.end, recorded_at=recorded_at, head=batch.head)
-    if folded.rows:
-        await write_rows(connection, projection, folded)
-        if not bulk:
-            await derive(connection, projection, folded, now)
+    await write_rows(connection, projection, folded)

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+
 from shared.contracts.names import Position
 from shared.projections.feed import Checkpoint
 from shared.projections.projection import Connection
@@ -21,8 +23,8 @@ SELECT log, timeline, position, kafka_offset, digest, publication FROM checkpoin
 _LOCK: Final = _READ + "FOR UPDATE"
 _SET: Final = """
 UPDATE checkpoint
-SET timeline = $2, position = $3, kafka_offset = $4, digest = $5, publication = $6,
-    recorded_at = coalesce($7, recorded_at), head = greatest($8, $3)
+SET timeline = $2, position = $3::bigint, kafka_offset = $4, digest = $5, publication = $6,
+    recorded_at = coalesce($7, recorded_at), head = greatest($8::bigint, $3::bigint)
 WHERE log = $1
 """
 _SET_HEAD: Final = "UPDATE checkpoint SET head = $2 WHERE log = $1 AND head < $2"
@@ -79,7 +81,7 @@ def vector(checkpoints: Iterable[Checkpoint]) -> dict[str, Position]:
     return {c.log: Position(c.log, c.position, c.timeline) for c in checkpoints}
 
 
-def _by_log(rows: Iterable[tuple[str, int, int, int | None, bytes | None, int]]) -> dict[str, Checkpoint]:
+def _by_log(rows: Iterable[asyncpg.Record]) -> dict[str, Checkpoint]:
     checkpoints = (
         Checkpoint(log, position, timeline, digest, offset, publication)
         for log, timeline, position, offset, digest, publication in rows

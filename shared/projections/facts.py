@@ -127,9 +127,7 @@ def state_facts(
             yield Row(RETRACTIONS.name, (event.log, position, *by))
 
 
-def more_facts(
-    event: Event, subject: str, values: Mapping[str, Any]
-) -> Iterator[Row]:
+def more_facts(event: Event, subject: str, values: Mapping[str, Any]) -> Iterator[Row]:
     """The rows by which an event states `values` of one more subject."""
     for attribute, value in values.items():
         yield Row(
@@ -178,10 +176,8 @@ async def next_change(
     return {row["subject"]: row["changes_at"] for row in rows}
 
 
-async def subjects_ever(
-    connection: Connection, attribute: str, value: Any
-) -> list[str]:
-    """Every subject of which the attribute was ever said to be `value`: candidates to narrow down."""
+async def subjects_ever(connection: Connection, attribute: str, value: Any) -> list[str]:
+    """Every subject of which the attribute was ever said to be `value`: to be narrowed down."""
     text = canonical_bytes(value).decode()
     return [row[0] for row in await connection.fetch(_SUBJECTS_EVER, attribute, text)]
 
@@ -194,9 +190,7 @@ async def settle(connection: Connection) -> set[str]:
     return {row["subject"] for row in await connection.fetch(_SETTLE)}
 
 
-async def note_upcoming(
-    connection: Connection, subjects: Sequence[str], now: datetime
-) -> None:
+async def note_upcoming(connection: Connection, subjects: Sequence[str], now: datetime) -> None:
     """Note when the present state of these subjects will next change."""
     await connection.execute(_FORGET_UPCOMING, subjects)
     await connection.execute(_NOTE_UPCOMING, subjects, now)

@@ -66,6 +66,11 @@ class Feed(Protocol):
         """The log's name."""
         ...
 
+    @property
+    def dropped(self) -> int:
+        """How many repeats the carrier brought that were not delivered again."""
+        ...
+
     async def read(self, after: Checkpoint, limit: int, wait_s: float) -> FeedBatch:
         """Read at most `limit` events behind `after`; with none yet, wait up to `wait_s` for one.
 

@@ -81,9 +81,7 @@ def _check_order(event: Event, position: int, timeline: int) -> None:
         raise ProjectionStoppedError("other-timeline", event.log, event.position, detail)
 
 
-def _apply(
-    projection: Projection, event: Event, rows: dict[str, list[tuple[Any, ...]]]
-) -> None:
+def _apply(projection: Projection, event: Event, rows: dict[str, list[tuple[Any, ...]]]) -> None:
     """Add the event's rows, all or none."""
     for table, values in _rows_of(projection, event):
         rows.setdefault(table, []).append(values)
@@ -92,11 +90,11 @@ def _apply(
 def _rows_of(projection: Projection, event: Event) -> Sequence[Row]:
     try:
         event_type, _ = current_type_and_data(event)
-        handler = projection.handlers.get(event_type)
+        handler = projection.handlers.get(event_type, projection.default)
         if handler is None:
             _refuse_unknown_version(projection, event_type)
             return ()
-        data = read_data(event)
+        data = read_data(event) if event_type in projection.handlers else None
     except UnknownEventVersionError as error:
         raise _stopped("unknown-version", event, error) from error
     except Exception as error:

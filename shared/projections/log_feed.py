@@ -4,7 +4,6 @@ Must not skip: what is missing or different is a named stop.
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -40,6 +39,11 @@ class LogFeed:
         """The log's name."""
         return self._reader.log
 
+    @property
+    def dropped(self) -> int:
+        """A table holds each position once: none."""
+        return 0
+
     async def read(self, after: Checkpoint, limit: int, wait_s: float) -> FeedBatch:
         """See `Feed.read`. A checkpoint is proven unless the last read here ended at it."""
         try:
@@ -69,10 +73,11 @@ class LogFeed:
             raise FeedStoppedError("other-history", detail)
 
     async def _bodies(self, position: int, limit: int, wait_s: float) -> list[bytes]:
-        deadline = time.monotonic() + wait_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
         while True:
             bodies = await self._reader.bodies_after(position, limit)
-            left_s = deadline - time.monotonic()
+            left_s = deadline - loop.time()
             if bodies or left_s <= 0:
                 return bodies
             if self._signal is None:

@@ -83,7 +83,8 @@ class Projection:
     schema. `handlers` are by event type in today's version; other types only advance. Raise
     `version` whenever DDL, handlers or derived rows change: the next start rebuilds beside the old.
     `indexes` are applied once a bulk rebuild has copied its rows. With `facts`, the tables
-    and functions of facts.sql are part of it.
+    and functions of facts.sql are part of it. `default` takes every event that has no handler, of
+    whatever type and version; its data was not validated and is handed over as None.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Projection:
     indexes: tuple[Path, ...] = ()
     facts: bool = False
     refresh: Refresh | None = None
+    default: Handler | None = None
 
     def __post_init__(self) -> None:
         """Refuse a name that is no plain identifier, for schemas are named after it."""

@@ -22,8 +22,11 @@ WRITE_REFUSED: Final = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.SyntaxOrAccessError,
+    ValueError,
+    TypeError,
+    LookupError,
 )
-"""What Postgres answers when the rows or the statements are at fault, not its own state."""
+"""Errors of which the rows or the statements are the cause, not the state of the database."""
 
 _REFRESH_SUBJECTS: Final = 5_000
 
@@ -71,17 +74,17 @@ async def write_rows(connection: Connection, projection: Projection, folded: Fol
         if table.replaces:
             await _replace(connection, table, rows)
         else:
-            await connection.copy_records_to_table(
-                table.name, columns=table.columns, records=rows
-            )
+            await connection.copy_records_to_table(table.name, columns=table.columns, records=rows)
 
 
 async def derive(
     connection: Connection, projection: Projection, folded: Folded, now: datetime
 ) -> None:
     """Bring derived rows up to date for the subjects that a batch touched."""
+    if not folded.rows:
+        return
     touched = _touched(written_tables(projection), folded)
-    if projection.facts:
+    if RETRACTIONS.name in folded.rows:
         touched |= await facts.settle(connection)
     await refresh(connection, projection, touched, now)
 
@@ -133,7 +136,7 @@ async def _make_current(
 ) -> None:
     columns = ", ".join(current.columns)
     forget = f"DELETE FROM {current.name} WHERE {current.subject} = ANY($1)"  # noqa: S608 - declared names.
-    make = f"INSERT INTO {current.name} ({columns}) {current.select}"  # noqa: S608 - declared names.
+    make = f"INSERT INTO {current.name} ({columns}) {current.select}"
     await connection.execute(forget, subjects)
     await connection.execute(make, subjects, now)
 
@@ -168,4 +171,4 @@ def _touched(tables: Iterable[Table], folded: Folded) -> set[str]:
 
 async def _run_files(connection: Connection, files: Iterable[Path]) -> None:
     for file in files:
-        await connection.execute(file.read_text())  # noqa: ASYNC240 - a few kilobytes, once per generation.
+        await connection.execute(file.read_text())

@@ -12,7 +12,6 @@ from services.dependencies.dependencies.commands import (
     DeclareDependency,
     WithdrawDependency,
 )
-from services.dependencies.dependencies.facts import DependencyEvent, dependency_facts
 from shared.commands.command import Context
 from shared.commands.history import History
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
@@ -23,6 +22,7 @@ from shared.contracts.events.dependencies import (
     DependencyWithdrawn,
 )
 from shared.contracts.events.model import EventData
+from shared.contracts.facts.dependencies import DependencyEvent, dependency_facts
 from shared.contracts.names import is_alias, is_id
 from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
 

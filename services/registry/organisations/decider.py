@@ -3,7 +3,6 @@
 from typing import cast
 
 from services.registry.organisations.commands import RegisterOrganisation, RenameOrganisation
-from services.registry.organisations.facts import OrganisationEvent, organisation_facts
 from shared.commands.command import Context, resolve
 from shared.commands.history import History
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
@@ -12,6 +11,7 @@ from shared.contracts.events.organisations import (
     OrganisationRegistered,
     OrganisationRenamed,
 )
+from shared.contracts.facts.organisations import OrganisationEvent, organisation_facts
 from shared.contracts.names import is_alias, slugify
 from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
 

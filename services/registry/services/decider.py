@@ -22,7 +22,6 @@ from services.registry.services.commands import (
     SetVisibility,
     VacateRole,
 )
-from services.registry.services.facts import ServiceEvent, service_facts
 from shared.commands.command import CommandBody, Context, resolve
 from shared.commands.history import History
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
@@ -42,6 +41,7 @@ from shared.contracts.events.services import (
     ServiceVisibilitySet,
     SourceAttributes,
 )
+from shared.contracts.facts.services import ServiceEvent, service_facts
 from shared.contracts.names import CONTACT_PATTERN, is_alias
 from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
 

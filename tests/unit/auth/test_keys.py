@@ -142,7 +142,7 @@ def test_two_keys_with_one_prefix_make_the_file_invalid(path: Path, clock: HandC
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=80))
 def test_no_other_text_is_a_key(path: Path, clock: HandClock, text: str) -> None:
-    secret = list_keys(path) and "" or issue(path, clock)
+    secret = (list_keys(path) and "") or issue(path, clock)
     keys = KeyFile(path, clock)
     assert keys.find(text) is None
     assert keys.find(secret[:-1] + ("A" if secret[-1:] != "A" else "B")) is None
@@ -161,9 +161,7 @@ def test_revoking_again_changes_nothing_and_an_unknown_key_is_told(
 
 def test_an_emitter_key_must_name_its_organisation(path: Path, clock: HandClock) -> None:
     with pytest.raises(ValueError, match="organisation"):
-        issue_key(
-            path, principal="p", roles=EMITTER, organisation=None, clock=clock, new_id=new_id
-        )
+        issue_key(path, principal="p", roles=EMITTER, organisation=None, clock=clock, new_id=new_id)
     with pytest.raises(ValueError, match="role"):
         issue_key(
             path, principal="p", roles=frozenset(), organisation=None, clock=clock, new_id=new_id

@@ -92,13 +92,19 @@ class Seen:
 
 async def _list(call: Call[None, ListQuery]) -> Reply:
     query = call.query
-    document = {"limit": query.limit, "as_of": query.as_of, "dry_run": query.dry_run}
+    document: dict[str, Any] = {
+        "limit": query.limit,
+        "as_of": query.as_of,
+        "dry_run": query.dry_run,
+    }
     if query.known_at is not None:
         document["known_at"] = {**query.known_at.positions}
     return Reply(body=document)
 
 
-def sample_routes(seen: Seen) -> list[Route]:
+def sample_routes(seen: Seen) -> list[Route]:  # noqa: C901 - one route for each feature.
+    """Routes that use every feature; handlers note their calls in `seen`."""
+
     async def register(call: Call[Register]) -> Reply:
         seen.calls.append(call)
         return Reply(201, {"name": call.body.name}, {"ETag": '"1"'})
@@ -116,6 +122,9 @@ def sample_routes(seen: Seen) -> list[Route]:
     async def slow(_call: Call) -> Reply:
         await asyncio.wait_for(asyncio.Event().wait(), 0.01)
         return Reply()
+
+    async def lost(_call: Call) -> Reply:
+        raise ConnectionRefusedError("the database")
 
     async def waiting(_call: Call) -> Reply:
         await seen.release.wait()
@@ -179,6 +188,15 @@ def sample_routes(seen: Seen) -> list[Route]:
         get("/v1/things/lost", conflict, "lost_things", tag="Things"),
         get("/v1/crash", crash, "crash", allow=ANYONE),
         get("/v1/slow", slow, "slow"),
+        get("/v1/lost", lost, "lost"),
+        Route(
+            method="POST",
+            path="/v1/lost",
+            handler=lost,
+            allow=roles,
+            operation_id="lose",
+            summary="Lose",
+        ),
         get("/v1/waiting", waiting, "waiting", allow=ANYONE),
         get("/v1/header", header, "header"),
         get("/v1/stream", stream, "stream", stream=True),

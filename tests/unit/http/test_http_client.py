@@ -40,7 +40,14 @@ def flaky() -> Flaky:
 @pytest.fixture
 async def flaky_server(flaky: Flaky) -> AsyncIterator[RunningServer]:
     routes = [
-        Route(method="GET", path="/x", handler=flaky.answer, allow=ANYONE, operation_id="g", summary="g"),
+        Route(
+            method="GET",
+            path="/x",
+            handler=flaky.answer,
+            allow=ANYONE,
+            operation_id="g",
+            summary="g",
+        ),
         Route(
             method="POST",
             path="/x",
@@ -52,7 +59,14 @@ async def flaky_server(flaky: Flaky) -> AsyncIterator[RunningServer]:
             body_required=False,
             takes_if_match=True,
         ),
-        Route(method="GET", path="/hang", handler=flaky.hang, allow=ANYONE, operation_id="h", summary="h"),
+        Route(
+            method="GET",
+            path="/hang",
+            handler=flaky.hang,
+            allow=ANYONE,
+            operation_id="h",
+            summary="h",
+        ),
     ]
     app = build_app(routes, authenticator=FakeAuthenticator(), info=INFO)
     limits = ServerLimits(shutdown_s=0.1)

@@ -1,4 +1,4 @@
-"""Documents: OpenAPI that validates, pages that need nothing from elsewhere, problems that explain."""
+"""Documents: OpenAPI that validates, pages on their own feet, problems that explain."""
 
 import re
 from html.parser import HTMLParser
@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import ConfigDict
 
 from shared.auth.principals import Role
 from shared.http.problems import PROBLEM_JSON, define_problem, problem_kinds
@@ -45,7 +46,9 @@ async def test_the_document_says_who_may_call_what(caller: aiohttp.ClientSession
     assert {"401", "403", "409", "413", "415", "422"} <= register["responses"].keys()
     names = {p["name"]: p for p in register["parameters"]}
     assert names["Idempotency-Key"]["required"] is True
-    assert register["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("Register")
+    assert register["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith(
+        "Register"
+    )
     query = {p["name"]: p["schema"] for p in paths["/v1/things"]["get"]["parameters"]}
     assert query["limit"]["maximum"] == 200
 
@@ -126,7 +129,7 @@ def test_a_route_without_a_rule_cannot_be_made() -> None:
 
 def test_a_route_that_cannot_work_cannot_be_made() -> None:
     class Lenient(Register):
-        model_config = {"extra": "allow"}
+        model_config = ConfigDict(extra="allow")
 
     with pytest.raises(TypeError):
         route(method="POST", body=Lenient)
@@ -141,9 +144,7 @@ def test_a_route_that_cannot_work_cannot_be_made() -> None:
 )
 def test_two_routes_with_one_name_or_address_are_refused(second: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="declared twice"):
-        build_app(
-            [route(), route(**second)], authenticator=FakeAuthenticator(), info=INFO
-        )
+        build_app([route(), route(**second)], authenticator=FakeAuthenticator(), info=INFO)
 
 
 async def test_readiness_is_503_when_a_check_fails() -> None:

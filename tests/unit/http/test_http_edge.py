@@ -142,7 +142,9 @@ async def test_a_command_without_its_key_is_refused(caller: aiohttp.ClientSessio
     assert "Idempotency-Key" in (await problem_of(response))["detail"]
 
 
-@pytest.mark.parametrize("value", ["*", 'W/"1"', "1", '"1", "2"', '"01"', '"x"', '"' + "9" * 30 + '"'])
+@pytest.mark.parametrize(
+    "value", ["*", 'W/"1"', "1", '"1", "2"', '"01"', '"x"', '"' + "9" * 30 + '"']
+)
 async def test_only_one_strong_etag_is_taken(caller: aiohttp.ClientSession, value: str) -> None:
     response = await caller.post("/v1/things/maps/retire", headers={**EMIT, "If-Match": value})
     assert response.status == 400
@@ -190,7 +192,7 @@ async def test_a_body_over_the_limit_in_chunks_is_refused(caller: aiohttp.Client
     ],
 )
 async def test_a_bad_parameter_is_named(
-    server: RunningServer, caller: aiohttp.ClientSession, query: str, pointer: str
+    caller: aiohttp.ClientSession, query: str, pointer: str
 ) -> None:
     response = await caller.get(f"/v1/things?{query}", headers=EMIT)
     assert response.status == 400
@@ -200,9 +202,7 @@ async def test_a_bad_parameter_is_named(
 
 
 @pytest.mark.parametrize("query", ["a=%ff", "a=%00", "a=%0a", "&".join("a" * 100)])
-async def test_a_query_that_is_not_text_is_refused(
-    server: RunningServer, query: str
-) -> None:
+async def test_a_query_that_is_not_text_is_refused(server: RunningServer, query: str) -> None:
     status, _ = await raw_exchange(
         server, f"GET /v1/things?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer emit\r\n\r\n"
     )
@@ -326,14 +326,14 @@ async def test_a_literal_path_wins_over_a_parameter(caller: aiohttp.ClientSessio
     assert document["positions"] == "registry:5"
 
 
-async def test_another_method_is_refused_with_the_ones_served(caller: aiohttp.ClientSession) -> None:
+async def test_another_method_is_refused_with_the_ones_served(
+    caller: aiohttp.ClientSession,
+) -> None:
     response = await caller.delete("/v1/things", headers=EMIT)
     assert response.status == 405
     assert response.headers["Allow"] == "GET, HEAD, POST"
     await problem_of(response)
-    overridden = await caller.post(
-        "/v1/crash", headers={**EMIT, "X-HTTP-Method-Override": "GET"}
-    )
+    overridden = await caller.post("/v1/crash", headers={**EMIT, "X-HTTP-Method-Override": "GET"})
     assert overridden.status == 405
 
 
@@ -364,6 +364,15 @@ async def test_a_timeout_in_a_handler_is_503(caller: aiohttp.ClientSession) -> N
     assert response.headers["Retry-After"] == "2"
 
 
+async def test_a_lost_backing_service_is_503_and_never_says_that_a_command_failed(
+    caller: aiohttp.ClientSession,
+) -> None:
+    read = await caller.get("/v1/lost", headers=EMIT)
+    assert (await problem_of(read))["type"] == "/problems/not-ready"
+    command = await caller.post("/v1/lost", headers=EMIT)
+    assert (await problem_of(command))["type"] == "/problems/outcome-unknown"
+
+
 async def test_a_line_break_in_a_header_of_the_answer_is_a_crash(
     caller: aiohttp.ClientSession,
 ) -> None:
@@ -383,7 +392,10 @@ async def test_a_stream_that_crashes_is_cut_off(caller: aiohttp.ClientSession) -
 
 
 SMUGGLING = [
-    "POST /v1/things HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    (
+        "POST /v1/things HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
     "POST /v1/things HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
     "POST /v1/things HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\nhello",
     "GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
@@ -410,6 +422,12 @@ async def test_http_that_could_be_read_in_two_ways_is_refused(
     assert b"/problems/malformed-http" in body
 
 
+@pytest.mark.parametrize(("expect", "status"), [("100-continue", 100), ("200-ok", 417)])
+async def test_only_one_expectation_is_met(server: RunningServer, expect: str, status: int) -> None:
+    request = f"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: {expect}\r\n\r\n"
+    assert (await raw_exchange(server, request))[0] == status
+
+
 async def test_broken_chunks_are_refused(server: RunningServer) -> None:
     head = "".join(f"{name}: {value}\r\n" for name, value in COMMAND.items())
     status, _ = await raw_exchange(
@@ -420,9 +438,7 @@ async def test_broken_chunks_are_refused(server: RunningServer) -> None:
     assert status == 400
 
 
-async def test_a_second_authorization_style_body_is_not_inflated(
-    caller: aiohttp.ClientSession, seen: Seen
-) -> None:
+async def test_a_compressed_body_is_not_inflated(caller: aiohttp.ClientSession, seen: Seen) -> None:
     bomb = b"\x1f\x8b\x08" + b"\x00" * 100
     response = await caller.post(
         "/v1/things", data=bomb, headers={**COMMAND, "Content-Encoding": "gzip"}

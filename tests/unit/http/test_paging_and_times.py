@@ -47,7 +47,12 @@ def test_a_changed_cursor_or_another_secret_is_refused() -> None:
 
 def test_a_page_has_the_shape_of_every_list() -> None:
     page = Page([1, 2], None, "registry:9", 12)
-    assert page.document() == {"items": [1, 2], "next": None, "positions": "registry:9", "lag_ms": 12}
+    assert page.document() == {
+        "items": [1, 2],
+        "next": None,
+        "positions": "registry:9",
+        "lag_ms": 12,
+    }
 
 
 def test_a_bare_date_is_the_end_of_its_day() -> None:
@@ -64,7 +69,15 @@ def test_positions_are_read_with_their_timelines() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "now", "registry", "registry:-1", "registry:1;dependencies:2", "registry:" + "9" * 30, "2026"],
+    [
+        "",
+        "now",
+        "registry",
+        "registry:-1",
+        "registry:1;dependencies:2",
+        "registry:" + "9" * 30,
+        "2026",
+    ],
 )
 def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^(is not|has)"):

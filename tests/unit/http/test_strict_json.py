@@ -98,13 +98,15 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
 
 @given(_JSON, st.booleans())
-def test_any_json_is_read_as_others_read_it_or_refused(value: Any, ascii_only: bool) -> None:  # noqa: FBT001
+def test_any_json_is_read_as_others_read_it_or_refused(value: Any, ascii_only: bool) -> None:
     raw = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
         read = parse_json(raw)

@@ -64,7 +64,7 @@ def test_a_secret_is_masked_wherever_it_stands(stream: io.BytesIO, text: str) ->
     log.warning("event", value=text, nested={"list": [text]})
     logging.getLogger("library").error("failed: %s", text)
     try:
-        raise ValueError(text)
+        int(text)
     except ValueError:
         log.exception("crashed")
         logging.getLogger("library").exception("crashed too")

@@ -31,7 +31,12 @@ def test_openmetrics_is_given_to_those_who_ask() -> None:
 
 def test_every_metric_of_the_table_can_be_made_and_no_other() -> None:
     metrics = Metrics("sample", "1.0")
-    for name in HELP.keys() - {names.BUILD_INFO, names.HTTP_REQUESTS, names.HTTP_DURATION, names.HTTP_IN_FLIGHT}:
+    for name in HELP.keys() - {
+        names.BUILD_INFO,
+        names.HTTP_REQUESTS,
+        names.HTTP_DURATION,
+        names.HTTP_IN_FLIGHT,
+    }:
         metrics.gauge(name) if not name.endswith("_total") else metrics.counter(name)
     with pytest.raises(KeyError):
         metrics.gauge("estate_invented")

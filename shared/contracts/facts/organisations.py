@@ -2,8 +2,8 @@
 
 from typing import assert_never
 
-from shared.commands.history import Facts
 from shared.contracts.events.organisations import OrganisationRegistered, OrganisationRenamed
+from shared.contracts.facts import Facts
 
 OrganisationEvent = OrganisationRegistered | OrganisationRenamed
 

@@ -2,7 +2,6 @@
 
 from typing import assert_never
 
-from shared.commands.history import Facts
 from shared.contracts.events.dependencies import (
     DependencyChanged,
     DependencyDeclared,
@@ -10,6 +9,7 @@ from shared.contracts.events.dependencies import (
     ExternalEnd,
     ServiceEnd,
 )
+from shared.contracts.facts import Facts
 
 DependencyEvent = DependencyDeclared | DependencyChanged | DependencyWithdrawn
 

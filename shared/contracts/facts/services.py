@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, assert_never
 
-from shared.commands.history import Facts
 from shared.contracts.events.services import (
     Phase,
     RoleAssigned,
@@ -19,6 +18,7 @@ from shared.contracts.events.services import (
     ServiceVisibilitySet,
     SourceAttributes,
 )
+from shared.contracts.facts import Facts
 
 ServiceEvent = (
     ServiceRegistered

@@ -1,0 +1,22 @@
+"""Owns the entry of the `estate` command, installed or as `python -m cli`.
+
+Must not hold a command.
+"""
+
+import io
+import sys
+
+from cli.app import app
+
+
+def main() -> None:
+    """Run the command that the arguments name; ends the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter gets its code instead of a crash.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app(prog_name="estate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Owns following the change feed, as lines for people or JSON lines for programs.
+
+Must not keep the cursor; it tells it, and the caller keeps it.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import typer
+
+from cli.asking import run, service
+from cli.connection import connect
+from cli.options import DEFAULT_STATE, Json, KeyFile, State
+from cli.service_commands import event_name
+from cli.terminal import cell, moment, say, show_json, show_line
+
+_PAGE: Final = "200"
+_WAIT_S: Final = "20"
+_DEADLINE_S: Final = 60.0
+_INTERRUPTED: Final = 130
+
+
+class _Cursor:
+    """How far the feed was printed."""
+
+    def __init__(self, after: str | None) -> None:
+        self.after = after
+
+
+def tail(
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on behind it; else from the start.")
+    ] = None,
+    event_type: Annotated[
+        str | None, typer.Option("--type", metavar="T", help="Only changes of this type.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--service", metavar="S", help="Only changes of this service.")
+    ] = None,
+    organisation: Annotated[
+        str | None, typer.Option(metavar="REF", help="Only changes by this organisation.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more until interrupted.")
+    ] = False,
+    as_json: Json = False,
+    state: State = DEFAULT_STATE,
+    key_file: KeyFile = None,
+) -> None:
+    """Tell what changed, one line for each change, in the order of each log."""
+    cursor = _Cursor(after)
+    query = {"type": event_type, "service": reference, "organisation": organisation}
+    try:
+        run(_read(cursor, query, state, key_file, follow=follow, as_json=as_json))
+    except KeyboardInterrupt:
+        raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        if cursor.after is not None:
+            say(f"--after {cursor.after}", label="Go on later with")
+
+
+async def _read(
+    cursor: _Cursor,
+    query: Mapping[str, str | None],
+    state: State,
+    key_file: KeyFile,
+    *,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    connection = connect(state, key_file)
+    async with service(connection, "notifications", deadline_s=_DEADLINE_S) as notifications:
+        while True:
+            page = await notifications.document(
+                "/v1/changes",
+                {
+                    **query,
+                    "after": cursor.after,
+                    "limit": _PAGE,
+                    "wait_s": _WAIT_S if follow else None,
+                },
+            )
+            items = page.get("items") or []
+            for change in items:
+                _print(change, as_json=as_json)
+            moved = page.get("next") not in (None, cursor.after)
+            cursor.after = page.get("next") or cursor.after
+            if not follow and not (items and moved):
+                return
+
+
+def _print(change: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(change, indent=None)
+        return
+    data = change.get("data") or {}
+    reason = data.get("reason") if isinstance(data, Mapping) else None
+    parts = [
+        cell(moment(change.get("effective_from") or change.get("time")), "dim"),
+        cell(change.get("position"), "dim"),
+        cell(event_name(change.get("type")), "bold"),
+        cell(change.get("name") or change.get("subject"), "cyan"),
+    ]
+    if told := change.get("reason") or reason:
+        parts.append(cell(told, "italic"))
+    show_line(*parts)

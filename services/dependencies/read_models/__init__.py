@@ -1,0 +1,1 @@
+"""What the dependencies service answers: one file for each question, on one projection."""

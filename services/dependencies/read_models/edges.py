@@ -1,0 +1,123 @@
+"""Owns reading edges: by their ends, by page, one by one, with their ends resolved at a moment."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from services.dependencies.graph import Direction, Edge, Node
+from shared.projections.facts import facts_at
+from shared.projections.projection import Connection
+from shared.reads.moment import Moment
+
+_COLUMNS: Final = """
+SELECT e.subject, e.from_name, e.to_name, e.external, e.external_kind, e.kind, e.criticality,
+    service_of(e.from_name, $1, $2, $3, $4) AS from_service,
+    service_of(e.to_name, $1, $2, $3, $4) AS to_service
+"""
+_OF: Final = _COLUMNS + "FROM edges_at($1, $2, $3, $4, $5) AS e ORDER BY e.subject"
+_NAMES_OF: Final = "SELECT name FROM names WHERE category = 'service' AND subject = ANY($1)"
+_LEAVING: Final = "SELECT DISTINCT dependency FROM ends WHERE from_name = ANY($1)"
+_ARRIVING: Final = """
+SELECT DISTINCT dependency FROM ends WHERE to_name = ANY($1) OR external = ANY($2)
+"""
+_PAGE: Final = """
+SELECT DISTINCT dependency FROM ends WHERE dependency > $1 ORDER BY dependency LIMIT $2
+"""
+_SERVICE_OF: Final = "SELECT service_of($1, $2, $3, $4, $5)"
+_USED: Final = "SELECT EXISTS (SELECT FROM ends WHERE from_name = $1 OR to_name = $1)"
+_EVER: Final = "SELECT EXISTS (SELECT FROM names WHERE category = 'service' AND name = $1)"
+_DECLARED: Final = """
+WITH e AS (
+    SELECT * FROM edges WHERE $5
+    UNION ALL
+    SELECT * FROM edges_at($1, $2, $3, $4) WHERE NOT $5
+)
+"""
+_ALL: Final = _DECLARED + _COLUMNS + "FROM e ORDER BY e.subject"
+
+
+async def edges_of(
+    connection: Connection, dependencies: Sequence[str], moment: Moment
+) -> list[Edge]:
+    """The edges of these dependencies that are declared at the moment."""
+    arguments = (moment.as_of, *moment.known.arguments())
+    rows = await connection.fetch(_OF, *arguments, list(dependencies))
+    return await _edges(connection, rows, moment)
+
+
+async def all_edges(connection: Connection, moment: Moment) -> list[Edge]:
+    """Every edge declared at the moment."""
+    arguments = (moment.as_of, *moment.known.arguments())
+    rows = await connection.fetch(_ALL, *arguments, moment.is_present)
+    return await _edges(connection, rows, moment)
+
+
+async def next_edges(
+    connection: Connection, nodes: Collection[Node], direction: Direction, moment: Moment
+) -> list[Edge]:
+    """The edges that leave these nodes in the direction of a walk."""
+    services = [node.key for node in nodes if node.form == "service"]
+    names = [row["name"] for row in await connection.fetch(_NAMES_OF, services)]
+    names += [node.name for node in nodes if node.form == "unresolved"]
+    if direction is Direction.UPSTREAM:
+        rows = await connection.fetch(_LEAVING, names)
+    else:
+        external = [node.name for node in nodes if node.form not in {"service", "unresolved"}]
+        rows = await connection.fetch(_ARRIVING, names, external)
+    edges = await edges_of(connection, [row["dependency"] for row in rows], moment)
+    keys = {node.key for node in nodes}
+    near = "from_" if direction is Direction.UPSTREAM else "to"
+    return [edge for edge in edges if getattr(edge, near).key in keys]
+
+
+async def find_service(
+    connection: Connection, reference: str, moment: Moment
+) -> tuple[Node | None, bool]:
+    """The end that a reference means at the moment, and whether it was ever known.
+
+    A name that no registered service answers to, but dependencies use, is an unresolved end.
+    """
+    arguments = (moment.as_of, *moment.known.arguments())
+    service = await connection.fetchval(_SERVICE_OF, reference, *arguments)
+    if service is not None:
+        states = await facts_at(connection, [service], moment.as_of, moment.known)
+        name = states[service]["name"].value if service in states else reference
+        return Node(service, "service", name), True
+    if await connection.fetchval(_USED, reference):
+        return Node(reference, "unresolved", reference), True
+    return None, await connection.fetchval(_EVER, reference)
+
+
+async def page_of_dependencies(connection: Connection, after: str, limit: int) -> list[str]:
+    """The ids of at most `limit` dependencies behind `after`, declared at the moment or not."""
+    return [row["dependency"] for row in await connection.fetch(_PAGE, after, limit)]
+
+
+async def _edges(connection: Connection, rows: list[asyncpg.Record], moment: Moment) -> list[Edge]:
+    services = {row[end] for row in rows for end in ("from_service", "to_service") if row[end]}
+    states = await facts_at(connection, sorted(services), moment.as_of, moment.known)
+    names = {subject: state["name"].value for subject, state in states.items() if "name" in state}
+    return [
+        Edge(
+            dependency=row["subject"],
+            from_=_service_node(row["from_service"], row["from_name"], names),
+            to=_to_node(row, names),
+            kind=row["kind"],
+            criticality=row["criticality"],
+        )
+        for row in rows
+    ]
+
+
+def _to_node(row: Any, names: dict[str, str]) -> Node:
+    if row["external"] is not None:
+        key = f"{row['external_kind']}:{row['external']}"
+        return Node(key, row["external_kind"], row["external"])
+    return _service_node(row["to_service"], row["to_name"], names)
+
+
+def _service_node(service: str | None, name: str, names: dict[str, str]) -> Node:
+    if service is None:
+        return Node(name, "unresolved", name)
+    return Node(service, "service", names.get(service, name))

@@ -1,0 +1,165 @@
+"""Owns the read routes of the dependencies service: who may ask what, and in which words.
+
+Must not hold a query; those are in read_models and graph.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from services.dependencies.graph import MAX_DEPTH, Direction, Edge, Node, Reached, reach
+from services.dependencies.read_models.edges import (
+    all_edges,
+    edges_of,
+    find_service,
+    next_edges,
+    page_of_dependencies,
+)
+from services.dependencies.read_models.summary import edge_json, node_json, summarise, unresolved
+from shared.commands.command import Reference
+from shared.eventstore.reader import LogReader
+from shared.http.problems import NOT_FOUND, NOT_KNOWN_THEN, Problem
+from shared.http.routes import Call, Reply, Route
+from shared.reads.reading import Asked, MomentQuery, PageQuery, Reads, first_or_not_known
+from shared.reads.routes import log_route, read_route
+
+
+class ReachQuery(MomentQuery):
+    """How far to walk."""
+
+    depth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] = 1
+
+
+class SummaryQuery(MomentQuery):
+    """How many of the most depended upon to answer."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 10
+
+
+class DependencyListQuery(PageQuery):
+    """Which dependencies to list."""
+
+    from_: Reference | None = Field(default=None, alias="from", description="The dependent.")
+
+
+def read_routes(reads: Reads, reader: LogReader) -> tuple[Route, ...]:
+    """Every question that the dependencies service answers."""
+    return (
+        *_reach_routes(reads),
+        *_map_routes(reads),
+        *_dependency_routes(reads),
+        log_route(reader),
+    )
+
+
+def _reach_routes(reads: Reads) -> tuple[Route, ...]:
+    async def walk(call: Call[None, ReachQuery], direction: Direction) -> Reply:
+        async with reads.ask(call.query) as asked:
+            start = await _start(asked, call.path["service"])
+
+            async def step(nodes: Collection[Node]) -> Sequence[Edge]:
+                return await next_edges(asked.connection, nodes, direction, asked.moment)
+
+            reached = await reach(start, direction, call.query.depth, step)
+            items = [_reached(one) for one in reached]
+            return Reply(body=asked.answer({"start": node_json(start), "items": items}))
+
+    async def upstream(call: Call[None, ReachQuery]) -> Reply:
+        return await walk(call, Direction.UPSTREAM)
+
+    async def downstream(call: Call[None, ReachQuery]) -> Reply:
+        return await walk(call, Direction.DOWNSTREAM)
+
+    return (
+        read_route(
+            "/v1/services/{service}/upstream",
+            upstream,
+            "get_upstream",
+            "What a service depends on, to a depth",
+            ReachQuery,
+        ),
+        read_route(
+            "/v1/services/{service}/downstream",
+            downstream,
+            "get_downstream",
+            "What depends on a service, to a depth",
+            ReachQuery,
+        ),
+    )
+
+
+def _map_routes(reads: Reads) -> tuple[Route, ...]:
+    async def whole(call: Call[None, SummaryQuery]) -> Reply:
+        async with reads.ask(call.query) as asked:
+            edges = await all_edges(asked.connection, asked.moment)
+            return Reply(body=asked.answer(summarise(edges, call.query.limit)))
+
+    async def open_ends(call: Call[None, MomentQuery]) -> Reply:
+        async with reads.ask(call.query) as asked:
+            edges = await all_edges(asked.connection, asked.moment)
+            return Reply(body=asked.answer({"items": unresolved(edges)}))
+
+    return (
+        read_route("/v1/summary", whole, "get_summary", "How the map stands", SummaryQuery),
+        read_route(
+            "/v1/unresolved",
+            open_ends,
+            "list_unresolved",
+            "Names used as ends that no registered service answers to",
+            MomentQuery,
+        ),
+    )
+
+
+def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
+    async def listing(call: Call[None, DependencyListQuery]) -> Reply:
+        query = call.query
+        async with reads.ask(query) as asked:
+            if query.from_ is not None:
+                return Reply(body=reads.page(asked, await _leaving(asked, query.from_), None))
+            ids = await page_of_dependencies(asked.connection, asked.after, query.limit)
+            edges = await edges_of(asked.connection, ids, asked.moment)
+            last = ids[-1] if len(ids) == query.limit else None
+            return Reply(body=reads.page(asked, [edge_json(edge) for edge in edges], last))
+
+    async def one(call: Call[None, MomentQuery]) -> Reply:
+        async with reads.ask(call.query) as asked:
+            edges = await edges_of(asked.connection, [call.path["dependency"]], asked.moment)
+            document = first_or_not_known([edge_json(edge) for edge in edges])
+            return Reply(body=asked.answer(document))
+
+    return (
+        read_route(
+            "/v1/dependencies",
+            listing,
+            "list_dependencies",
+            "Which dependencies are declared",
+            DependencyListQuery,
+        ),
+        read_route(
+            "/v1/dependencies/{dependency}",
+            one,
+            "get_dependency",
+            "What a dependency is",
+            MomentQuery,
+        ),
+    )
+
+
+async def _leaving(asked: Asked, reference: str) -> list[dict[str, Any]]:
+    start = await _start(asked, reference)
+    edges = await next_edges(asked.connection, [start], Direction.UPSTREAM, asked.moment)
+    return [edge_json(edge) for edge in edges]
+
+
+async def _start(asked: Asked, reference: str) -> Node:
+    """The service to walk from; a name that only dependencies use is one too."""
+    node, ever = await find_service(asked.connection, reference, asked.moment)
+    if node is None:
+        raise Problem(NOT_KNOWN_THEN if ever else NOT_FOUND)
+    return node
+
+
+def _reached(one: Reached) -> dict[str, Any]:
+    return {"depth": one.depth, "end": node_json(one.node), "through": edge_json(one.through)}

@@ -1,0 +1,1 @@
+"""What the notifications service answers: one file for each question, on one projection."""

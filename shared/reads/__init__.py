@@ -1,0 +1,1 @@
+"""What every read shares: the moment asked about, read-your-writes, positions and lag."""

@@ -1,0 +1,174 @@
+"""Owns what every read does before and after its question: moment, waiting, snapshot, positions.
+
+Must not hold a question of its own.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from shared.clock import Clock, format_instant, parse_instant
+from shared.contracts.names import Position, parse_positions
+from shared.database.errors import UNREACHABLE
+from shared.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, read_cursor, sign_cursor
+from shared.http.problems import (
+    BAD_QUERY,
+    NOT_KNOWN_THEN,
+    NOT_READY,
+    NOT_YET_VISIBLE,
+    Fault,
+    Problem,
+)
+from shared.http.times import AsOf, KnownAtParameter
+from shared.projections.awaiter import UnknownLogError, wait_for
+from shared.projections.facts import EVERYTHING, KnownAt
+from shared.projections.projection import Connection
+from shared.projections.read_models import ReadModels, ReadModelUnavailableError, Reflection
+from shared.reads.moment import Moment
+
+MIN_POSITION_WAIT_S: Final = 10.0
+
+
+def _positions(value: object) -> tuple[Position, ...]:
+    try:
+        return parse_positions(str(value))
+    except ValueError:
+        raise ValueError("is not a list of positions such as registry:123") from None
+
+
+PositionsParameter = Annotated[
+    tuple[Position, ...],
+    PlainValidator(_positions),
+    WithJsonSchema({"type": "string", "examples": ["registry:123"]}),
+]
+
+
+class MomentQuery(BaseModel):
+    """Query of every read of one thing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: AsOf | None = None
+    known_at: KnownAtParameter | None = None
+    min_position: PositionsParameter | None = Field(
+        default=None, description="Answer only once this much is visible, as a command answered it."
+    )
+
+
+class PageQuery(MomentQuery):
+    """Query of every read of a list."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question in hand: the snapshot to ask, the moment it is about, what the answer reflects."""
+
+    connection: Connection
+    moment: Moment
+    reflection: Reflection
+    after: str = ""
+
+    def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """A document with the positions that it reflects."""
+        return {
+            **document,
+            "positions": str(self.reflection),
+            "lag_ms": self.reflection.lag_ms,
+        }
+
+
+class Reads:
+    """Asks a projection's read models on behalf of HTTP callers."""
+
+    def __init__(self, models: ReadModels, clock: Clock, cursor_secret: bytes) -> None:
+        self._models = models
+        self._clock = clock
+        self._cursor_secret = cursor_secret
+
+    @asynccontextmanager
+    async def ask(self, query: MomentQuery) -> AsyncIterator[Asked]:
+        """Wait for `min_position`, then open a snapshot for one question.
+
+        Raises: Problem `not-yet-visible`, `not-ready`, and `bad-query` for a foreign cursor.
+        """
+        async with database_needed():
+            if query.min_position is not None:
+                await self._wait(query.min_position)
+            after, moment = self._start(query)
+            async with self._models.snapshot() as connection:
+                reflection = await self._models.reflection(connection)
+                yield Asked(connection, moment, reflection, after)
+
+    def page(self, asked: Asked, items: list[Any], last: str | None) -> dict[str, Any]:
+        """The answer of a list; `last` is the sort key to go on from, None at the end.
+
+        The cursor pins the moment, so that pages agree whatever is written between them.
+        """
+        cursor = None
+        if last is not None:
+            positions = {log: p.position for log, p in asked.reflection.positions.items()}
+            known = asked.moment.known
+            content = {
+                "after": last,
+                "as_of": format_instant(asked.moment.as_of),
+                "positions": positions | dict(known.positions),
+                "recorded_at": known.recorded_at and format_instant(known.recorded_at),
+            }
+            cursor = sign_cursor(content, self._cursor_secret)
+        return Page(items, cursor, str(asked.reflection), asked.reflection.lag_ms).document()
+
+    async def _wait(self, positions: tuple[Position, ...]) -> None:
+        try:
+            visible = await wait_for(self._models, positions, MIN_POSITION_WAIT_S)
+        except UnknownLogError as error:
+            fault = Fault("/min_position", "names a log that is not followed here")
+            raise Problem(BAD_QUERY, errors=[fault]) from error
+        if not visible:
+            raise Problem(NOT_YET_VISIBLE)
+
+    def _start(self, query: MomentQuery) -> tuple[str, Moment]:
+        if isinstance(query, PageQuery) and query.cursor is not None:
+            content = read_cursor(query.cursor, self._cursor_secret)
+            known = KnownAt(_instant(content["recorded_at"]), content["positions"])
+            as_of = parse_instant(content["as_of"])
+            return content["after"], Moment(as_of, known, is_present=False)
+        return "", moment_of(query, self._clock)
+
+
+def moment_of(query: MomentQuery, clock: Clock) -> Moment:
+    """The moment that a query is about; without parameters the present, by all that is known."""
+    known = EVERYTHING
+    if query.known_at is not None:
+        known = KnownAt(query.known_at.at, query.known_at.positions)
+    is_present = query.as_of is None and query.known_at is None
+    return Moment(query.as_of or clock.now(), known, is_present)
+
+
+@asynccontextmanager
+async def database_needed() -> AsyncIterator[None]:
+    """Answer 503 when the database cannot be reached, never a fault of ours."""
+    try:
+        yield
+    except (*UNREACHABLE, ReadModelUnavailableError) as error:
+        raise Problem(NOT_READY, "The database cannot be reached.") from error
+
+
+def first_or_not_known(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """The one document asked for.
+
+    Raises: Problem `not-known-then` when the moment has none.
+    """
+    if not documents:
+        raise Problem(NOT_KNOWN_THEN)
+    return documents[0]
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else parse_instant(text)

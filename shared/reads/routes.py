@@ -1,0 +1,50 @@
+"""Owns the form of a read route, and the one route that every service with a log has.
+
+Must not hold a question about the estate.
+"""
+
+from pydantic import BaseModel
+
+from shared.contracts.topics import events_topic
+from shared.eventstore.reader import LogReader
+from shared.http.routes import AUTHENTICATED, Answer, Call, Handler, Reply, Route
+from shared.reads.reading import database_needed
+
+
+def read_route(
+    path: str, handler: Handler, operation_id: str, summary: str, query: type[BaseModel] | None
+) -> Route:
+    """A GET that every principal may ask."""
+    return Route(
+        method="GET",
+        path=path,
+        handler=handler,
+        allow=AUTHENTICATED,
+        operation_id=operation_id,
+        summary=summary,
+        tag="Reads",
+        query=query,
+        answers={200: Answer("Found")},
+        problems=("not-known-then", "not-yet-visible") if query is not None else (),
+    )
+
+
+def log_route(reader: LogReader) -> Route:
+    """Where the log ends, its root there, and the topic that it is published on."""
+
+    async def log(_call: Call[None, None]) -> Reply:
+        async with database_needed():
+            head = await reader.head()
+        return Reply(
+            body={
+                "log": head.log,
+                "timeline": head.timeline,
+                "position": head.position,
+                "root": head.root.hex(),
+                "publication": head.publication,
+                "topic": events_topic(head.log, head.publication),
+                "halted": head.halted,
+            }
+        )
+
+    return read_route("/v1/log", log, "get_log", "Where the log ends, and its root", None)

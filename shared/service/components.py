@@ -1,0 +1,58 @@
+"""Owns the life of a service's parts: started in order, stopped in reverse, signals obeyed.
+
+Must not know what the parts do.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
+
+import structlog
+from aiohttp import web
+
+from shared.http.server import RunningServer, serve
+
+_log = structlog.get_logger(__name__)
+
+
+class Component(Protocol):
+    """Something with a life: a pool, a writer, a relay, a runner."""
+
+    async def start(self) -> None:
+        """Begin."""
+        ...
+
+    async def stop(self) -> None:
+        """End."""
+        ...
+
+
+@asynccontextmanager
+async def running(components: Sequence[Component]) -> AsyncIterator[None]:
+    """Keep the components running while the context is open."""
+    async with AsyncExitStack() as stack:
+        for component in components:
+            stack.push_async_callback(component.stop)
+            await component.start()
+        yield
+
+
+async def run_service(
+    name: str, app: web.Application, host: str, port: int, components: Sequence[Component]
+) -> None:
+    """Serve until SIGTERM or SIGINT, then stop taking requests first and the parts after."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with running(components), serve(app, host, port) as server:
+        _announce(name, server)
+        await stopping.wait()
+        _log.info("service_stopping", service=name)
+    _log.info("service_stopped", service=name)
+
+
+def _announce(name: str, server: RunningServer) -> None:
+    _log.info("service_started", service=name, url=server.url, port=server.port)

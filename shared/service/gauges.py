@@ -1,0 +1,83 @@
+"""Owns showing the state of a service's parts as metrics.
+
+Must only read: what a part does is its own business.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Final
+
+from shared.eventstore.writer import LogWriter
+from shared.messaging.intake import Intake
+from shared.messaging.relay import Relay
+from shared.observability import metrics as names
+from shared.observability.metrics import Metrics
+from shared.projections.runner import ProjectionRunner
+from shared.projections.status import RunnerState
+
+_PERIOD_S: Final = 1.0
+
+
+class Gauges:
+    """Reads the parts once a second."""
+
+    def __init__(self, readers: list[Callable[[], None]]) -> None:
+        self._readers = readers
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._run(), name="gauges")
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            for read in self._readers:
+                read()
+            await asyncio.sleep(_PERIOD_S)
+
+
+def watch_runner(metrics: Metrics, runner: ProjectionRunner) -> Callable[[], None]:
+    """Positions, lag and stops of a projection."""
+    position = metrics.gauge(names.PROJECTION_POSITION, "projection", "log")
+    lag = metrics.gauge(names.PROJECTION_LAG_EVENTS, "projection", "log")
+    stopped = metrics.gauge(names.PROJECTION_STOPPED, "projection")
+    dropped = metrics.gauge(names.PROJECTION_DROPPED, "projection", "log")
+
+    def read() -> None:
+        status = runner.status()
+        stopped.labels(status.projection).set(status.state is RunnerState.STOPPED)
+        for log, one in status.logs.items():
+            position.labels(status.projection, log).set(one.position.position)
+            lag.labels(status.projection, log).set(one.lag)
+            dropped.labels(status.projection, log).set(one.dropped)
+
+    return read
+
+
+def watch_log(
+    metrics: Metrics, writer: LogWriter, relay: Relay, intake: Intake
+) -> Callable[[], None]:
+    """The writer's queue, the relay's place and backlog, what the intake has taken."""
+    queue = metrics.gauge(names.LOG_QUEUE_COMMANDS)
+    published = metrics.gauge(names.RELAY_POSITION)
+    backlog = metrics.gauge(names.RELAY_BACKLOG)
+    rebuilds = metrics.gauge(names.RELAY_REBUILDS)
+    taken = metrics.gauge(names.INTAKE_SUBMISSIONS, "outcome")
+
+    def read() -> None:
+        queue.set(writer.depth)
+        published.set(relay.status.position)
+        backlog.set(relay.status.lag)
+        rebuilds.set(relay.status.producer_rebuilds)
+        taken.labels("accepted").set(intake.status.accepted)
+        taken.labels("rejected").set(intake.status.rejected)
+
+    return read

@@ -1,0 +1,239 @@
+"""Owns putting together a service that has a log: writer, relay, intake, projection, HTTP.
+
+Must not know an estate rule; a service hands in its commands, categories, projection and routes.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from aiohttp import web
+
+from shared.auth.authenticator import CredentialAuthenticator
+from shared.auth.jwks import JwksCache, jwks_from_file, jwks_from_url
+from shared.auth.keys import KeyFile
+from shared.auth.tokens import TokenConfig, TokenVerifier
+from shared.clock import Clock, IdSource
+from shared.commands.command import CommandType
+from shared.commands.doors import Doors, kafka_principal
+from shared.commands.failures import problem_of
+from shared.commands.routes import command_routes, submission_routes
+from shared.database.migrate import Migration, find_migrations
+from shared.eventstore.reader import HeadSignal, LogReader
+from shared.eventstore.types import Category, CommandRefusedError, LookUp, PendingCommand
+from shared.eventstore.writer import LogWriter
+from shared.http.openapi import ServiceInfo
+from shared.http.problems import INVALID_REQUEST, MALFORMED_JSON, Fault, Problem
+from shared.http.routes import Route
+from shared.http.routing import METRICS, build_app
+from shared.http.strict_json import BadJson, BadText, parse_json
+from shared.messaging.intake import Intake
+from shared.messaging.rejections import RejectionPublisher
+from shared.messaging.relay import Relay
+from shared.messaging.submissions import Headers, Refusal, Submissions
+from shared.messaging.topic_feed import TopicFeed
+from shared.projections.feed import Feed
+from shared.projections.log_feed import LogFeed
+from shared.projections.projection import Projection
+from shared.projections.read_models import ReadModels
+from shared.projections.runner import ProjectionRunner
+from shared.reads.reading import Reads
+from shared.service.components import Component
+from shared.service.config import EstateSettings
+from shared.service.gauges import Gauges, watch_log, watch_runner
+from shared.service.readiness import (
+    database_ready,
+    intake_ready,
+    projection_ready,
+    relay_ready,
+)
+
+VERSION: Final = "0.1.0"
+_SHARED: Final = Path(__file__).parents[1]
+_PUBLICATION: Final = 1
+
+MIGRATIONS: Final[Sequence[Migration]] = tuple(
+    migration
+    for component in ("eventstore", "messaging", "projections")
+    for migration in find_migrations(component, _SHARED / component / "migrations")
+)
+"""What every service's database needs; read models make their own tables per generation."""
+
+
+class PoolComponent:
+    """A pool that may be made while its database is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.pool = pool
+
+    async def start(self) -> None:
+        """Begin; no connection is made yet."""
+        await self.pool
+
+    async def stop(self) -> None:
+        """Close every connection, whether it is idle or not."""
+        self.pool.terminate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogServiceParts:
+    """What one service brings."""
+
+    info: ServiceInfo
+    commands: Sequence[CommandType[Any]]
+    categories: Mapping[str, Category[Any]]
+    projection: Projection
+    organisations: Callable[[ReadModels], Awaitable[Collection[str]]]
+    routes: Callable[[Reads, LogReader], Sequence[Route]]
+    look_up: Callable[[ReadModels], LookUp] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltService:
+    """A service ready to run."""
+
+    app: web.Application
+    components: Sequence[Component]
+
+
+def make_pool(dsn: str, application: str, max_size: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool that connects when first needed."""
+    return asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=max_size,
+        timeout=5,
+        command_timeout=10,
+        server_settings={"application_name": application},
+    )
+
+
+def make_authenticator(settings: EstateSettings, clock: Clock) -> CredentialAuthenticator:
+    """Keys from the key file and, where an issuer is configured, tokens."""
+    keys = KeyFile(settings.keys_file, clock)
+    if settings.jwt_issuer is None or settings.jwt_audience is None:
+        return CredentialAuthenticator(keys)
+    if settings.jwks_file is not None:
+        fetch = jwks_from_file(settings.jwks_file)
+    else:
+        fetch = jwks_from_url(settings.jwks_url or "")
+    config = TokenConfig(settings.jwt_issuer, settings.jwt_audience)
+    return CredentialAuthenticator(keys, TokenVerifier(config, JwksCache(fetch, clock), clock))
+
+
+def make_holder() -> str:
+    """A name for this process among those that compete for a lease."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def build_log_service(
+    parts: LogServiceParts,
+    settings: EstateSettings,
+    database_dsn: str,
+    clock: Clock,
+    new_id: IdSource,
+) -> BuiltService:
+    """Put the service together; nothing connects before its parts are started."""
+    name, kafka, holder = parts.info.name, settings.kafka(), make_holder()
+    pool = make_pool(database_dsn, name)
+    reader, signal = LogReader(pool, name), HeadSignal()
+    models = ReadModels(database_dsn, parts.projection, clock)
+    doors = Doors(parts.commands, clock, new_id)
+    writer = LogWriter(
+        _writer_connection(database_dsn, name),
+        parts.categories,
+        clock,
+        new_id,
+        look_up=None if parts.look_up is None else parts.look_up(models),
+        on_append=signal.announce,
+    )
+
+    def open_feed(log: str) -> Feed:
+        if log == name:
+            return LogFeed(reader, signal)
+        return TopicFeed(log, _PUBLICATION, kafka, clock)
+
+    async def organisations() -> Collection[str]:
+        return await parts.organisations(models)
+
+    runner = ProjectionRunner(parts.projection, open_feed, models, clock)
+    relay = Relay(reader, pool, kafka, signal, clock, holder=holder)
+    intake = Intake(
+        name,
+        writer,
+        pool,
+        kafka,
+        clock,
+        _record_reader(doors),
+        organisations,
+        holder=holder,
+        explain=_explain,
+    )
+    rejections = RejectionPublisher(name, pool, kafka, clock, holder=holder)
+    authenticator = make_authenticator(settings, clock)
+    secret = settings.cursor_secret.get_secret_value().encode()
+    app = build_app(
+        (
+            *command_routes(doors, writer),
+            *submission_routes(doors, writer, Submissions(pool, is_behind=intake.is_behind)),
+            *parts.routes(Reads(models, clock, secret), reader),
+        ),
+        authenticator=authenticator,
+        info=parts.info,
+        checks={
+            "database": database_ready(pool, MIGRATIONS),
+            "keys": authenticator.check,
+            "projection": projection_ready(runner),
+            "relay": relay_ready(relay),
+            "intake": intake_ready(intake),
+        },
+    )
+    metrics = app[METRICS]
+    gauges = Gauges([watch_runner(metrics, runner), watch_log(metrics, writer, relay, intake)])
+    components = (PoolComponent(pool), models, writer, runner, relay, intake, rejections, gauges)
+    return BuiltService(app, components)
+
+
+def _writer_connection(
+    dsn: str, name: str
+) -> Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]:
+    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(
+            dsn,
+            timeout=5,
+            server_settings={
+                "application_name": f"{name} writer",
+                "synchronous_commit": "on",
+                "lock_timeout": "5s",
+                "idle_in_transaction_session_timeout": "30s",
+            },
+        )
+
+    return connect
+
+
+def _record_reader(doors: Doors) -> Callable[[bytes, str, Headers], PendingCommand | Refusal]:
+    """Read a Kafka record as the submission of its topic's organisation."""
+
+    def read(raw: bytes, organisation: str, _headers: Headers) -> PendingCommand | Refusal:
+        try:
+            tree = parse_json(raw)
+            return doors.from_submission(tree, kafka_principal(organisation), "kafka", "")
+        except BadJson as error:
+            kind = INVALID_REQUEST if isinstance(error, BadText) else MALFORMED_JSON
+            problem = Problem(kind, errors=[Fault(error.pointer, error.detail)])
+            return Refusal(problem.document())
+        except Problem as problem:
+            return Refusal(problem.document())
+
+    return read
+
+
+def _explain(error: CommandRefusedError) -> Mapping[str, Any]:
+    problem = problem_of(error)
+    return {} if problem is None else problem.document()

@@ -1,0 +1,67 @@
+"""Owns the checks behind `/readyz`: what each part must be like for the service to serve.
+
+Must not wait for Kafka: with Kafka down, commands and reads go on.
+"""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from shared.database.migrate import Migration, missing_migrations
+from shared.messaging.intake import Intake
+from shared.messaging.relay import Relay
+from shared.observability.health import Check, Health
+from shared.projections.runner import ProjectionRunner
+from shared.projections.status import RunnerState
+
+MAX_LAG_EVENTS = 10_000
+
+
+def database_ready(pool: "asyncpg.Pool[asyncpg.Record]", migrations: Sequence[Migration]) -> Check:
+    """The database answers and has every migration."""
+
+    async def check() -> Health:
+        async with pool.acquire(timeout=1.5) as connection:
+            missing = await missing_migrations(connection, migrations)  # type: ignore[arg-type]
+        return Health(not missing, f"{len(missing)} migrations missing" if missing else "")
+
+    return check
+
+
+def projection_ready(runner: ProjectionRunner) -> Check:
+    """The projection is neither stopped nor far behind."""
+
+    async def check() -> Health:
+        status = runner.status()
+        lag = max((one.lag for one in status.logs.values()), default=0)
+        running = status.state is not RunnerState.STOPPED
+        detail = f"{status.state}, generation {status.generation}, {lag} events behind"
+        if status.reason:
+            detail += f", {status.reason}"
+        return Health(running and lag <= MAX_LAG_EVENTS, detail)
+
+    return check
+
+
+def relay_ready(relay: Relay) -> Check:
+    """The relay has not found log and topic to disagree; an unreachable Kafka is only reported."""
+
+    async def check() -> Health:
+        status = relay.status
+        return Health(
+            not status.state.startswith("stopped"), f"{status.state}, {status.lag} behind"
+        )
+
+    return check
+
+
+def intake_ready(intake: Intake) -> Check:
+    """The intake works, or waits for what it needs."""
+
+    async def check() -> Health:
+        status = intake.status
+        return Health(
+            status.state != "fault", f"{status.state}, {sum(status.lags.values())} waiting"
+        )
+
+    return check

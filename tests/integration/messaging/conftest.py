@@ -1,0 +1,39 @@
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.launcher import BackingServices, backing_services
+from shared.database.provision import DatabaseAccess
+from shared.messaging.kafka import KafkaSettings
+from tests.integration.messaging.log_under_test import (
+    LogUnderTest,
+    make_database,
+    new_log_name,
+    open_log,
+    settings_for,
+)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def messaging_backing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[BackingServices]:
+    async with backing_services(tmp_path_factory.mktemp("messaging-backing")) as backing:
+        yield backing
+
+
+@pytest.fixture
+def kafka(messaging_backing: BackingServices) -> KafkaSettings:
+    return settings_for(messaging_backing.kafka)
+
+
+@pytest_asyncio.fixture
+async def access(messaging_backing: BackingServices) -> DatabaseAccess:
+    return await make_database(messaging_backing.postgres_dsn)
+
+
+@pytest_asyncio.fixture
+async def log(access: DatabaseAccess) -> AsyncIterator[LogUnderTest]:
+    async with open_log(access, new_log_name()) as log:
+        yield log

@@ -1,0 +1,232 @@
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from shared.projections.flip import FlipRefusedError
+from shared.projections.generations import drop_retired
+from shared.projections.projection import Connection
+from shared.projections.read_models import ReadModels
+from shared.projections.rebuild import rebuild
+from shared.projections.status import RunnerState
+from tests.integration.projections.conftest import MovableClock, Until
+from tests.integration.projections.log_with_services import (
+    ServiceLog,
+    estate,
+    registered,
+    renamed,
+)
+from tests.integration.projections.running import LOOKING_OFTEN, running
+from tests.integration.projections.sample_projection import HANDLERS, sample
+
+SERVICES = 40
+
+
+@contextlib.asynccontextmanager
+async def writing(log: ServiceLog) -> AsyncIterator[None]:
+    """Commands go on, one after the other, while the block runs."""
+
+    async def write() -> None:
+        count = 0
+        while True:
+            count += 1
+            await log.append(renamed(f"svc_{count % SERVICES:032x}", f"Written {count}"))
+
+    task = asyncio.create_task(write())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def reading(models: ReadModels) -> AsyncIterator[list[tuple[int, int]]]:
+    """Readers ask all the time; each answer must be of one whole state, never older than the last."""
+    answers: list[tuple[int, int]] = []
+
+    async def read() -> None:
+        while True:
+            async with models.snapshot() as connection:
+                answers.append(await whole_state(connection))
+            await asyncio.sleep(0)
+
+    tasks = [asyncio.create_task(read()) for _ in range(2)]
+    try:
+        yield answers
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        failures = [one for one in results if not isinstance(one, asyncio.CancelledError)]
+        assert failures == []
+
+
+async def whole_state(connection: Connection) -> tuple[int, int]:
+    services = await connection.fetchval("SELECT count(*) FROM services")
+    history = await connection.fetchval("SELECT count(*) FROM history")
+    latest = await connection.fetchval("SELECT max(position) FROM latest")
+    position = await connection.fetchval("SELECT position FROM checkpoint")
+    assert services == SERVICES
+    assert history == position == latest
+    return services, position
+
+
+async def test_rebuild_equals_live_while_writes_and_reads_go_on(
+    log: ServiceLog, clock: MovableClock
+) -> None:
+    await log.append_all(estate(SERVICES, 3000))
+    seen: list[tuple[int, int, float | None]] = []
+    async with running(log, sample(), clock) as run:
+        await run.caught_up()
+        async with writing(log), reading(run.models) as answers:
+            made = await rebuild(
+                sample(),
+                log.feed,
+                run.models,
+                clock,
+                on_progress=lambda *progress: seen.append(progress),
+                batch_max_events=500,
+            )
+            await asyncio.sleep(0.3)
+        assert made.number == 2
+        assert len(answers) > 20
+        assert seen[-1][0] == seen[-1][1]
+        await run.caught_up()
+        rebuilt = await run.tables()
+        assert run.models.generation is not None
+        assert run.models.generation.number == 2
+        again = await rebuild(sample(), log.feed, run.models, clock)
+        assert again.number == 3
+        assert await run.tables() == rebuilt
+        assert await schemas(log) == ["sample_g2", "sample_g3"]
+
+
+async def schemas(log: ServiceLog) -> list[str]:
+    rows = await log.pool.fetch(
+        "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sample%' ORDER BY nspname"
+    )
+    return [row[0] for row in rows]
+
+
+async def test_newer_version_is_built_beside_and_then_serves(
+    log: ServiceLog, clock: MovableClock, until: Until
+) -> None:
+    await log.append_all(estate(SERVICES, 500))
+    async with running(log, sample(1), clock) as old:
+        await old.caught_up()
+        before = await old.tables()
+        async with running(log, sample(2), clock) as new, reading(new.models):
+
+            async def served() -> bool:
+                return new.models.generation is not None and new.models.generation.version == 2
+
+            await until(served)
+            await new.caught_up()
+        assert await new.tables() == before
+        # The older code goes on with the generation that it can read.
+        await log.append(renamed(f"svc_{0:032x}", "Seen by both"))
+        await old.caught_up()
+        assert old.models.generation is not None
+        assert old.models.generation.version == 1
+
+
+async def test_changed_tables_may_not_serve_under_the_same_version(
+    log: ServiceLog, clock: MovableClock
+) -> None:
+    await log.append_all(estate(SERVICES, 100))
+    async with running(log, sample(), clock) as run:
+        await run.caught_up()
+        assert run.models.generation is not None
+        async with run.models.connected(run.models.generation) as connection:
+            await connection.execute("UPDATE services SET name = 'Tampered' WHERE name LIKE '%7'")
+        with pytest.raises(FlipRefusedError, match="services"):
+            await rebuild(sample(), log.feed, run.models, clock)
+        assert run.models.generation.number == 1
+        assert (await active(log)) == [1]
+
+
+async def active(log: ServiceLog) -> list[int]:
+    rows = await log.pool.fetch(
+        "SELECT generation FROM projections.generations WHERE state = 'active'"
+    )
+    pointers = await log.pool.fetch("SELECT generation FROM projections.active")
+    assert rows == pointers
+    return [row["generation"] for row in rows]
+
+
+async def test_poison_for_the_newer_version_leaves_the_older_serving(
+    log: ServiceLog, clock: MovableClock, until: Until
+) -> None:
+    await log.append(registered("svc_1", "Good"), renamed("svc_1", "poison"))
+    tolerant = {kind: lambda _event, _data: () for kind in HANDLERS}
+    async with running(log, sample(1, tolerant), clock) as old:
+        await old.caught_up()
+        async with running(log, sample(2), clock) as new:
+
+            async def stopped() -> bool:
+                return new.runner.status().state is RunnerState.STOPPED
+
+            await until(stopped)
+            assert new.runner.status().reason == "rebuild-handler-failed"
+            async with new.models.snapshot() as connection:
+                reflection = await new.models.reflection(connection)
+            assert str(reflection) == "registry:2"
+
+
+async def test_two_processes_may_rebuild_at_once(log: ServiceLog, clock: MovableClock) -> None:
+    await log.append_all(estate(SERVICES, 2000))
+    async with running(log, sample(), clock) as run:
+        await run.caught_up()
+        before = await run.tables()
+        other = ReadModels(log.access.app_dsn, sample(), clock, LOOKING_OFTEN)
+        await other.start()
+        await asyncio.gather(
+            *(
+                rebuild(sample(), log.feed, models, clock, batch_max_events=100)
+                for models in (run.models, other)
+            )
+        )
+        await other.stop()
+        await run.models.look()
+        assert await run.tables() == before
+        assert len(await active(log)) == 1
+
+
+async def test_retired_generations_are_dropped_but_the_last(
+    log: ServiceLog, clock: MovableClock
+) -> None:
+    await log.append_all(estate(3, 3))
+    async with running(log, sample(), clock) as run:
+        await run.caught_up()
+        for _ in range(3):
+            await rebuild(sample(), log.feed, run.models, clock)
+        assert await schemas(log) == ["sample_g3", "sample_g4"]
+        async with run.models.connected(None) as connection:
+            assert await drop_retired(connection, sample(), keep=0) == 1
+        assert await schemas(log) == ["sample_g4"]
+
+
+async def test_old_pool_ends_once_its_readers_have(
+    log: ServiceLog, clock: MovableClock, until: Until
+) -> None:
+    await log.append_all(estate(SERVICES, 10))
+    async with running(log, sample(), clock) as run:
+        await run.caught_up()
+        old = run.models.pool
+        async with old.acquire() as connection:
+            await rebuild(sample(), log.feed, run.models, clock)
+            assert run.models.pool is not old
+            assert await connection.fetchval("SELECT count(*) FROM services") == SERVICES
+
+        async def closed() -> bool:
+            try:
+                await old.fetchval("SELECT 1")
+            except asyncpg.InterfaceError:
+                return True
+            return False
+
+        await until(closed)
