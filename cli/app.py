@@ -8,12 +8,26 @@ from importlib import import_module
 from typing import Any, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from rich.panel import Panel
+from rich.table import Table
+from typer.core import TyperGroup
+
+from cli.terminal import show
 
 ASK: Final = "Ask"
 CHANGE: Final = "Change"
 RUN: Final = "Run"
 KEEP: Final = "Look after"
+
+
+_INTRODUCTION: Final = """\
+The registry of a public body's whole estate of services.
+
+Tables are for people; --json is for programs, with every command.
+Exit codes: 0 fine; 1 the answer is no, or something is wrong; 2 wrong use.
+A local run is found through .estate/ (or --state), any other through
+ESTATE_URL_REGISTRY, ESTATE_URL_DEPENDENCIES, ESTATE_URL_NOTIFICATIONS
+and ESTATE_KEY_FILE (or --key-file)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,11 @@ COMMANDS: Final = (
     Command("status", "cli.status:status", "Do the services work, and keep up?", KEEP),
     Command("log", "cli.status:log", "Where do the logs end?", KEEP),
     Command("keys", "cli.keys:app", "Issue, list and revoke keys.", KEEP),
+    Command("verify", "cli.audit_commands:verify", "Is every log whole and unchanged?", KEEP),
+    Command("replay", "cli.audit_commands:replay", "Does history give what is served?", KEEP),
+    Command("rebuild", "cli.audit_commands:rebuild", "Make a read model anew.", KEEP),
+    Command("up", "cli.up:up", "Run a whole estate on this machine.", RUN),
+    Command("demo", "cli.demo.command:demo", "Run one, import ten years, ask about it.", RUN),
 )
 """A new command is one line here."""
 
@@ -66,30 +85,26 @@ def load(command: Command) -> Any:
 class LazyGroup(TyperGroup):
     """The root command: knows every name, loads only the command that runs."""
 
-    _helping = False
-
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the framework's signature.
         """Every name, in the order of the table."""
-        return [*(command.name for command in COMMANDS), *super().list_commands(ctx)]
+        return [command.name for command in COMMANDS]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command; for the help only its line."""
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - as above.
+        """Load the command; None when there is no such name."""
         found = next((command for command in COMMANDS if command.name == cmd_name), None)
-        if found is None:
-            return super().get_command(ctx, cmd_name)
-        return _line(found) if self._helping else load(found)
+        return None if found is None else load(found)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help from the table alone."""
-        self._helping = True
-        try:
-            super().format_help(ctx, formatter)
-        finally:
-            self._helping = False
-
-
-def _line(command: Command) -> Any:
-    return TyperCommand(command.name, help=command.summary, rich_help_panel=command.panel)
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as above.
+        """Print the help from the table alone; the framework's own would load every command."""
+        show(f"Usage: {ctx.command_path} COMMAND [--help] ...\n\n{_INTRODUCTION}\n")
+        width = max(len(command.name) for command in COMMANDS)
+        for panel in dict.fromkeys(command.panel for command in COMMANDS):
+            rows = Table.grid(padding=(0, 2))
+            rows.add_column(style="bold cyan", width=width)
+            for command in COMMANDS:
+                if command.panel == panel:
+                    rows.add_row(command.name, command.summary)
+            show(Panel(rows, title=panel, title_align="left", border_style="dim", width=80))
 
 
 app = typer.Typer(
@@ -104,9 +119,4 @@ app = typer.Typer(
 
 @app.callback()
 def estate() -> None:
-    """The registry of a public body's whole estate of services.
-
-    Tables are for people; [bold]--json[/bold] is for programs. Exit codes: 0 fine, 1 the answer is
-    no or something is wrong, 2 wrong use. A local run is found through .estate/, others through
-    ESTATE_URL_REGISTRY, ESTATE_URL_DEPENDENCIES, ESTATE_URL_NOTIFICATIONS and ESTATE_KEY_FILE.
-    """
+    """Ask the registry of a public body's whole estate of services, and look after it."""

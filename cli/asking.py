@@ -4,6 +4,8 @@ Must not print an answer, nor ask for more than was wanted.
 """
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 import orjson
+import structlog
 
 from cli.connection import READER_ROLES, Connection
 from cli.failures import Failure, NothingRuns, Refused, ended_by
@@ -133,7 +136,18 @@ async def _advice(api: ApiClient, error: ApiError) -> str | None:
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
     """Do the work; a failure is said and ends the command with its exit code."""
+    _keep_logs_off_the_answer()
     try:
         return asyncio.run(work)
     except Failure as failure:
         raise ended_by(failure) from None
+
+
+def _keep_logs_off_the_answer() -> None:
+    """Let only errors of what we build on be logged, to stderr: stdout is the answer's."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
+    )
+    # It repeats each failed connection, which the command tells once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -21,7 +21,7 @@ from cli.options import (
     Limit,
     State,
 )
-from cli.terminal import NOTHING, caption, cell, plain, say, show, show_json, table
+from cli.terminal import NOTHING, caption, cell, keep_whole, plain, say, show, show_json, table
 
 OWNER = "owning-team"
 _MOST_OWNERS = 200
@@ -38,9 +38,13 @@ def services(
         str | None, typer.Option(metavar="P", help="discovery, alpha, beta, live, … or `unknown`.")
     ] = None,
     kind: Annotated[str | None, typer.Option(metavar="K", help="component, api, …")] = None,
-    listed: Annotated[bool, typer.Option("--listed", help="Those listed now (default).")] = False,
-    delisted: Annotated[bool, typer.Option("--delisted", help="Those no longer listed.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Listed or not.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--listed", metavar="", help="Those listed now (default).")
+    ] = False,
+    delisted: Annotated[
+        bool, typer.Option("--delisted", metavar="", help="Those no longer listed.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", metavar="", help="Listed or not.")] = False,
     search: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Those with this in their name.")
     ] = None,
@@ -106,6 +110,7 @@ def _list_services(
             cell(party(roles.get(OWNER))),
             cell(party(one.get("organisation"))),
         )
+    keep_whole(rows, 0, (one.get("slug") for one in answer["items"]))
     _show_list(rows, answer, "service")
 
 
@@ -187,6 +192,7 @@ def organisations(
             cell(one.get("kind")),
             cell(party(one.get("parent"))),
         )
+    keep_whole(rows, 0, (one.get("slug") for one in answer["items"]))
     _show_list(rows, answer, "organisation")
 
 
@@ -286,4 +292,4 @@ def _show_gaps(
         first_names = ", ".join(names[:limit])
         rows.add_row(cell("needed, not registered"), cell(len(names)), cell(first_names))
     show(rows)
-    caption(registry, "gaps")
+    caption(registry, "of each gap the first")

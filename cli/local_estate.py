@@ -162,8 +162,7 @@ async def local_estate(
 
     Raises: LaunchError, EstateStartError.
     """
-    state_dir = state_dir.resolve()
-    state_dir.mkdir(parents=True, exist_ok=True)
+    state_dir = _prepared(state_dir)
     async with AsyncExitStack() as stack:
         backing = await stack.enter_async_context(
             backing_services(state_dir / "backing", on_progress=on_progress)
@@ -227,6 +226,11 @@ def _environment(
         "ESTATE_KAFKA_PASSWORD": kafka.password,
     }
     return {variable: value for variable, value in given.items() if value is not None}
+
+
+def _prepared(state_dir: Path) -> Path:
+    state_dir.mkdir(parents=True, exist_ok=True)
+    return state_dir.resolve()
 
 
 def _kept_secret(path: Path) -> str:

@@ -13,7 +13,9 @@ _CONNECTION: Final = "Connection"
 
 DEFAULT_STATE: Final = Path(".estate")
 
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, complete, for programs.")]
+Json = Annotated[
+    bool, typer.Option("--json", metavar="", help="Answer in JSON, complete, for programs.")
+]
 AsOf = Annotated[
     str | None,
     typer.Option(

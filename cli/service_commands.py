@@ -131,7 +131,7 @@ def _what(entry: Mapping[str, Any], names: Mapping[str, str]) -> Group:
     if entry.get("redacted"):
         lines.append(cell("its content was removed", "red"))
     lines += [
-        Text.assemble((f"{_title(name)}: ", "dim"), cell(_value(value, names)))
+        Text.assemble((f"{_title(name)}: ", "dim"), cell(value_text(value, names)))
         for name, value in (entry.get("data") or {}).items()
         if value not in (None, {}, [])
     ]
@@ -156,13 +156,14 @@ def event_name(event_type: object) -> str:
     return name.replace(".", " ").replace("_", " ")
 
 
-def _value(value: Any, names: Mapping[str, str]) -> str:
+def value_text(value: Any, names: Mapping[str, str]) -> str:
+    """A value of an event on one line; what is empty is left out, ids with a name show it."""
     match value:
         case Mapping():
             pairs = ((name, inner) for name, inner in value.items() if inner not in (None, {}, []))
-            return ", ".join(f"{plain(n)}: {_value(inner, names)}" for n, inner in pairs)
+            return ", ".join(f"{plain(n)}: {value_text(inner, names)}" for n, inner in pairs)
         case list():
-            return ", ".join(_value(one, names) for one in value)
+            return ", ".join(value_text(one, names) for one in value)
         case _:
             return plain(names.get(str(value), value))
 
@@ -199,9 +200,11 @@ def _texts(values: Iterable[Any]) -> set[str]:
 def depends(
     reference: ServiceArgument,
     on: Annotated[
-        bool, typer.Option("--on", help="What it depends on, upstream (default).")
+        bool, typer.Option("--on", metavar="", help="What it depends on, upstream (default).")
     ] = False,
-    by: Annotated[bool, typer.Option("--by", help="What depends on it, downstream.")] = False,
+    by: Annotated[
+        bool, typer.Option("--by", metavar="", help="What depends on it, downstream.")
+    ] = False,
     depth: Annotated[int, typer.Option(min=1, max=20, metavar="N", help="So many steps.")] = 1,
     as_of: AsOf = None,
     known_at: KnownAt = None,
@@ -240,8 +243,9 @@ def _show_reach(answer: Mapping[str, Any], reference: str, *, upstream: bool) ->
         )
     if items:
         show(rows)
-    what = "needed by" if upstream else "in need of"
-    caption(answer, f"{len(items) or 'nothing'} {what} {plain(reference)}")
+    count = len(items) or "nothing"
+    who = plain(reference)
+    caption(answer, f"{who} depends on {count}" if upstream else f"dependent on {who}: {count}")
 
 
 def _end(end: Mapping[str, Any]) -> Text:

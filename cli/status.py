@@ -17,7 +17,7 @@ from cli.config import SERVICES
 from cli.connection import Connection, connect
 from cli.failures import ANSWER_IS_NO, Failure
 from cli.options import DEFAULT_STATE, Json, KeyFile, State
-from cli.terminal import NOTHING, cell, plain, show, show_json, table
+from cli.terminal import NOTHING, cell, plain, properties, show, show_json, table
 from shared.http.client import ApiAnswer, ApiUnreachable
 from shared.observability.metrics import (
     PROJECTION_LAG_EVENTS,
@@ -116,8 +116,8 @@ def _show_status(found: Mapping[str, Mapping[str, Any]]) -> None:
             cell("; ".join(_wrong(one)) or None),
         )
     show(rows)
-    for one in found.values():
-        show(cell(one["url"], "dim"))
+    for name, one in found.items():
+        show(cell(f"{name} at {plain(one['url'])}", "dim"))
 
 
 def _wrong(one: Mapping[str, Any]) -> list[str]:
@@ -148,7 +148,9 @@ def log(as_json: Json = False, state: State = DEFAULT_STATE, key_file: KeyFile =
     if as_json:
         show_json({"items": list(heads.values())})
         return
-    rows = table("Log", "Position", "Timeline", "Topic", "Root")
-    for head in heads.values():
-        rows.add_row(*(cell(head.get(n)) for n in ("log", "position", "timeline", "topic", "root")))
-    show(rows)
+    names = ("log", "position", "timeline", "topic", "root", "halted")
+    for number, head in enumerate(heads.values()):
+        known = [name for name in names if head.get(name) is not None]
+        if number:
+            show("")
+        show(properties((name.capitalize(), cell(head[name])) for name in known))

@@ -72,7 +72,10 @@ async def send_over_http(service: Service, submissions: Sequence[Outgoing], tall
             idempotency_key=new_id("batch_"),
             content_type="application/cloudevents-batch+json",
         )
-        results = answer.json()["results"]
+        document = answer.json()
+        results = document.get("results") if isinstance(document, dict) else None
+        if not isinstance(results, list) or len(results) != len(batch):
+            raise NothingRuns("The service did not say what came of each submission.")
         for sent, result in zip(batch, results, strict=True):
             tally.add(_result(sent, result))
 

@@ -213,7 +213,7 @@ def _document(result: Result) -> dict[str, Any]:
 def _why(result: Result) -> str:
     match result:
         case Result(rejected=Mapping() as problem):
-            return ". ".join([plain(problem.get("title")), *map(plain, faults(problem))])
+            return " · ".join([plain(problem.get("title")), *map(plain, faults(problem))])
         case Result(accepted=Mapping() as accepted):
             return plain(accepted.get("positions"))
         case Result(status="pending"):

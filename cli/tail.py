@@ -3,6 +3,7 @@
 Must not keep the cursor; it tells it, and the caller keeps it.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -11,12 +12,13 @@ import typer
 from cli.asking import run, service
 from cli.connection import connect
 from cli.options import DEFAULT_STATE, Json, KeyFile, State
-from cli.service_commands import event_name
+from cli.service_commands import event_name, value_text
 from cli.terminal import cell, moment, say, show_json, show_line
 
 _PAGE: Final = "200"
 _WAIT_S: Final = "20"
 _DEADLINE_S: Final = 60.0
+_PAUSE_S: Final = 0.5
 _INTERRUPTED: Final = 130
 
 
@@ -32,7 +34,10 @@ def tail(
         str | None, typer.Option(metavar="CURSOR", help="Go on behind it; else from the start.")
     ] = None,
     event_type: Annotated[
-        str | None, typer.Option("--type", metavar="T", help="Only changes of this type.")
+        str | None,
+        typer.Option(
+            "--type", metavar="T", help="Only of this type, or estate.service.role_* and the like."
+        ),
     ] = None,
     reference: Annotated[
         str | None, typer.Option("--service", metavar="S", help="Only changes of this service.")
@@ -41,7 +46,7 @@ def tail(
         str | None, typer.Option(metavar="REF", help="Only changes by this organisation.")
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more until interrupted.")
+        bool, typer.Option("--follow", "-f", metavar="", help="Wait for more until interrupted.")
     ] = False,
     as_json: Json = False,
     state: State = DEFAULT_STATE,
@@ -71,6 +76,7 @@ async def _read(
     connection = connect(state, key_file)
     async with service(connection, "notifications", deadline_s=_DEADLINE_S) as notifications:
         while True:
+            start = cursor.after
             page = await notifications.document(
                 "/v1/changes",
                 {
@@ -83,24 +89,28 @@ async def _read(
             items = page.get("items") or []
             for change in items:
                 _print(change, as_json=as_json)
-            moved = page.get("next") not in (None, cursor.after)
+                cursor.after = change.get("cursor") or cursor.after
+            moved = page.get("next") not in (None, start)
             cursor.after = page.get("next") or cursor.after
             if not follow and not (items and moved):
                 return
+            if not items:
+                await asyncio.sleep(_PAUSE_S)  # Should it answer at once, it is not to be flooded.
 
 
 def _print(change: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(change, indent=None)
         return
-    data = change.get("data") or {}
-    reason = data.get("reason") if isinstance(data, Mapping) else None
+    event = change.get("event") or {}
+    data = dict(event.get("data") or {})
+    reason = data.pop("reason", None)
     parts = [
-        cell(moment(change.get("effective_from") or change.get("time")), "dim"),
+        cell(moment(event.get("time")), "dim"),
         cell(change.get("position"), "dim"),
-        cell(event_name(change.get("type")), "bold"),
-        cell(change.get("name") or change.get("subject"), "cyan"),
+        cell(event_name(event.get("type")), "bold"),
+        cell(data.get("slug") or event.get("subject"), "cyan"),
+        cell(value_text(data, {})),
+        cell(reason or "", "italic"),
     ]
-    if told := change.get("reason") or reason:
-        parts.append(cell(told, "italic"))
-    show_line(*parts)
+    show_line(*(part for part in parts if part.plain))

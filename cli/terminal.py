@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 NOTHING: Final = "-"
+_LONGEST_WHOLE: Final = 40
 _UNLIMITED: Final = 10_000
 _SPACES: Final = re.compile(r"[\t\n\r\v\f\x85\u2028\u2029]+")
 # Controls, what reorders or hides text, and what no font shows.
@@ -50,6 +51,12 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def keep_whole(rows: Table, column: int, values: Iterable[object]) -> None:
+    """Break other columns before this one, unless its values would take half of a line."""
+    longest = max((len(plain(value)) for value in values), default=0)
+    rows.columns[column].no_wrap = longest <= _LONGEST_WHOLE
 
 
 def properties(rows: Iterable[tuple[str, RenderableType]]) -> Table:
@@ -99,7 +106,7 @@ def caption(document: Mapping[str, Any], what: str) -> None:
     """Say under a table what it shows, and what it reflects."""
     parts = [what]
     if document.get("positions"):
-        parts.append(f"at {plain(document['positions'])}")
+        parts.append(f"read at {plain(document['positions'])}")
     lag_ms = document.get("lag_ms")
     if isinstance(lag_ms, int) and lag_ms > 0:
         parts.append(f"{lag_ms} ms behind")

@@ -104,9 +104,7 @@ def _service_routes(reads: Reads, reader: LogReader, clock: Clock) -> tuple[Rout
             return Reply(body=reads.page(asked, items, None if last is None else str(last)))
 
     return (
-        read_route(
-            "/v1/services", listing, "list_services", "Which services", ServiceListQuery
-        ),
+        read_route("/v1/services", listing, "list_services", "Which services", ServiceListQuery),
         read_route("/v1/services/{service}", one, "get_service", "What a service is", MomentQuery),
         read_route(
             "/v1/services/{service}/history",

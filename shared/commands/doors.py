@@ -6,7 +6,7 @@ Must not know any particular command, and must not wait for the log; both forms 
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.auth.principals import Principal, Role
 from shared.clock import Clock, IdSource
-from shared.commands.command import CommandBody, CommandType, Context
+from shared.commands.command import Alias, CommandBody, CommandType, Context, Reference
 from shared.commands.reading import Instant, read_tree
+from shared.commands.refusals import Refusal
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.envelope import Origin
-from shared.eventstore.types import Decision, PendingCommand, View
+from shared.eventstore.types import Decide, Decision, PendingCommand, View
 from shared.http.problems import FORBIDDEN, Problem, define_problem
 from shared.messaging.submissions import submission_key
 
@@ -48,6 +49,21 @@ class Submission(BaseModel):
     datacontenttype: Literal["application/json"] | None = None
     correlationid: CorrelationId | None = None
     data: dict[str, Any]
+
+
+class _New(BaseModel):
+    """What a submission that registers something may have as its subject: its emitter's name."""
+
+    subject: Alias | None
+
+
+class _Existing(BaseModel):
+    """What a submission about something registered must have as its subject."""
+
+    subject: Reference
+
+
+_BESIDE_DATA: Final = {"/subject": "/subject", "/effective_from": "/time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +130,14 @@ class Doors:
             raise Problem(UNKNOWN_COMMAND)
         if principal.organisation is None or not principal.has_any(command.allow):
             raise Problem(FORBIDDEN, "Submissions come from an organisation's own credential.")
+        read_tree(_New if command.creates else _Existing, {"subject": submission.subject}, at)
         body = read_tree(command.body, submission.data, f"{at}/data")
         key = submission_key(principal.organisation, submission.source, submission.id)
         context = self._context(principal, submission.time, None)
         origin = _origin(principal, door, submission.correlationid or correlation_id, key)
         asked = {name: value for name, value in tree.items() if name != "correlationid"}
-        return _pending(command, body, submission.subject, context, origin, asked)
+        pending = _pending(command, body, submission.subject, context, origin, asked)
+        return replace(pending, decide=_pointing_into_submission(pending.decide, at))
 
     def _context(
         self, principal: Principal, effective_at: datetime | None, if_match: int | None
@@ -137,6 +155,21 @@ def _origin(principal: Principal, door: str, correlation_id: str, key: str) -> O
         correlation_id=correlation_id,
         causation_id=key,
     )
+
+
+def _pointing_into_submission(decide: Decide, at: str) -> Decide:
+    """Let refusals point at members of the submission, whose `data` is the command's body."""
+
+    def decide_pointing(view: View) -> Decision:
+        try:
+            return decide(view)
+        except Refusal as refusal:
+            if refusal.pointer is not None:
+                place = _BESIDE_DATA.get(refusal.pointer, f"/data{refusal.pointer}")
+                refusal.pointer = f"{at}{place}"
+            raise
+
+    return decide_pointing
 
 
 def _pending(

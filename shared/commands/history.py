@@ -38,6 +38,11 @@ class History:
         entries = self.timelines.get(attribute, ())
         return entries[bisect_right(entries, instant, key=_effective_at) :]
 
+    def since(self, attribute: str) -> datetime | None:
+        """The instant of an attribute's first entry; None when it never had one."""
+        entries = self.timelines.get(attribute, ())
+        return entries[0].effective_at if entries else None
+
     def with_facts(
         self,
         facts: Facts,

@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from shared.clock import parse_instant
 from shared.http.problems import INVALID_REQUEST, Fault, Problem
+from shared.http.strict_json import pointer_token
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,10 +47,22 @@ def read_tree(model: type[M], tree: Any, at: str = "") -> M:
         return model.model_validate(tree)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)
-        faults = [Fault(at + _pointer(fault["loc"]), fault["msg"]) for fault in found[:50]]
+        faults = [Fault(at + _pointer(one, tree), _detail(one)) for one in found[:50]]
         raise Problem(INVALID_REQUEST, errors=faults) from error
 
 
-def _pointer(location: tuple[int | str, ...]) -> str:
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in location)
-    return "".join(f"/{part}" for part in parts)
+def _detail(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def _pointer(fault: ErrorDetails, tree: Any) -> str:
+    """The place of a fault in what was sent; pydantic also names the tags of unions."""
+    tokens, node = [], tree
+    for part in fault["loc"]:
+        try:
+            node = node[part]
+        except (LookupError, TypeError):
+            if fault["type"] != "missing" or part != fault["loc"][-1]:
+                continue
+        tokens.append(f"/{pointer_token(str(part))}")
+    return "".join(tokens)

@@ -98,6 +98,8 @@ def parse_event(body: bytes) -> Event:
     """
     try:
         attributes = orjson.loads(body)
+        if not attributes["source"].startswith(SOURCE_PREFIX):
+            raise ValueError("not an event of this envelope: its source is no log")
         return Event(
             log=attributes["source"].removeprefix(SOURCE_PREFIX),
             position=int(attributes["position"]),

@@ -29,8 +29,11 @@ def is_slug(reference: str) -> bool:
 
 
 def is_alias(reference: str) -> bool:
-    """Whether `reference` has the form `<source>:<external id>`."""
-    return ALIAS_PATTERN.fullmatch(reference) is not None
+    """Whether `reference` has the form `<source>:<external id>`, all of it printable.
+
+    Bidirectional controls and invisible characters are not, so no two aliases look alike by them.
+    """
+    return reference.isprintable() and ALIAS_PATTERN.fullmatch(reference) is not None
 
 
 def slugify(name: str) -> str:

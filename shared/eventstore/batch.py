@@ -21,6 +21,7 @@ from shared.eventstore.types import (
     EventTooLargeError,
     Fact,
     KeyReusedError,
+    Loaded,
     NameTakenError,
     NewEvent,
     Outcome,
@@ -76,6 +77,13 @@ class Batch:
         """Take the place after the head."""
         self.tree = self.head.tree.copy()
         self._first_at = max(self.head.recorded_at + _MICROSECOND, self.clock_at)
+
+    @property
+    def vouches(self) -> bool:
+        """Whether an answer says that something is in the log, by this batch or from before."""
+        return any(isinstance(one, Outcome) and one.replayed for one in self.results) or bool(
+            self.accepted
+        )
 
     @property
     def position(self) -> int:
@@ -142,11 +150,6 @@ class Batch:
     def _category(self, event: NewEvent) -> Category[Any]:
         return self.categories[event.data.TYPE.split(".", 2)[1]]
 
-    def _version(self, decision: Decision) -> int:
-        """The version of the stream that the decision's answer is about."""
-        about = next(event for event in decision.events if event.subject == decision.subject)
-        return self.view.load(self._category(about), decision.subject).version
-
     def _seal_all(self, origin: Origin, events: Sequence[NewEvent]) -> list[tuple[EventRow, Fact]]:
         versions: dict[str, int] = {}
         sealed = []
@@ -190,13 +193,15 @@ class Batch:
         return row, Fact(position, event.effective_at, event.data)
 
     def _accept(self, decision: Decision, sealed: list[tuple[EventRow, Fact]]) -> Outcome:
-        """Nothing below can fail: a command is in the batch whole or not at all."""
+        """Nothing behind the fold can fail: a command is in the batch whole or not at all."""
+        states = self._fold(decision, sealed)
+        self.view.put(states)
         first = self.position + 1
-        for event, (row, fact) in zip(decision.events, sealed, strict=True):
+        made_of = list(zip(decision.events, sealed, strict=True))
+        for event, (row, _) in made_of:
             self.events.append(row)
             self.tree.append(row[5])
             self.size_bytes += len(row[6])
-            self.view.apply(self._category(event), event.subject, fact)
             for claim in event.claims:
                 if self.view.claimed(claim.kind, claim.value) is None:
                     self.view.take(claim, row[1])
@@ -204,9 +209,23 @@ class Batch:
         made = [self._made(row) for row, _ in sealed]
         answer = _answer(decision, made)
         if made:
-            answer |= {"version": self._version(decision), "positions": made[-1]["position"]}
+            answer["positions"] = made[-1]["position"]
+        about = [row[1] for event, (row, _) in made_of if event.subject == decision.subject]
+        if about:
+            answer["version"] = states[about[0]].version
         last = self.position
         return Outcome(answer, first if made else None, last if made else None)
+
+    def _fold(
+        self, decision: Decision, sealed: list[tuple[EventRow, Fact]]
+    ) -> dict[str, Loaded[Any]]:
+        """The streams that the decision touches, as they are after it."""
+        states: dict[str, Loaded[Any]] = {}
+        for event, (row, fact) in zip(decision.events, sealed, strict=True):
+            category, stream = self._category(event), row[1]
+            before = states.get(stream) or self.view.load(category, event.subject)
+            states[stream] = Loaded(category.evolve(before.state, fact), before.version + 1)
+        return states
 
     def _made(self, row: EventRow) -> dict[str, str]:
         where = Position(self.head.log, row[0], self.head.timeline)

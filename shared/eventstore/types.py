@@ -3,7 +3,7 @@
 Must not do IO.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -49,6 +49,10 @@ class View(Protocol):
 
     def claimed(self, kind: str, value: str) -> str | None:
         """The stream that holds a unique name, or None when the name is free."""
+        ...
+
+    def first_free(self, kind: str, values: Sequence[str]) -> str | None:
+        """The first of these unique names that nobody holds, or None when all are taken."""
         ...
 
     def load(self, category: Category[S], subject: str) -> Loaded[S]:

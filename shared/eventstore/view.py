@@ -4,7 +4,7 @@ Must not decide anything, and must not do IO: what is missing is named and loade
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from shared.contracts.envelope import Event
@@ -82,8 +82,14 @@ class BatchView:
     Nothing reaches the cache before `keep`, so a batch that fails leaves no trace.
     """
 
-    def __init__(self, cache: Cache, answers: Mapping[tuple[str, str], Any]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        answers: Mapping[tuple[str, str], Any],
+        unreadable: Mapping[str, Exception] | None = None,
+    ) -> None:
         self._cache = cache
+        self._unreadable = unreadable or {}
         self._states: dict[str, Loaded[Any]] = {}
         self._claims: dict[Claim, str] = {}
         self._answers = answers
@@ -104,12 +110,31 @@ class BatchView:
             raise MissingError
         return self._cache.holder(claim)
 
-    def load(self, category: Category[S], subject: str) -> Loaded[S]:
-        """See `View.load`.
+    def first_free(self, kind: str, values: Sequence[str]) -> str | None:
+        """See `View.first_free`; all that is missing is asked for at once.
 
         Raises: MissingError.
         """
+        claims = [Claim(kind, value) for value in values]
+        for claim in claims:
+            if not self._knows(claim):
+                self.missing_claims.update(one for one in claims if not self._knows(one))
+                raise MissingError
+            if self.claimed(claim.kind, claim.value) is None:
+                return claim.value
+        return None
+
+    def _knows(self, claim: Claim) -> bool:
+        return claim in self._claims or self._cache.knows_claim(claim)
+
+    def load(self, category: Category[S], subject: str) -> Loaded[S]:
+        """See `View.load`.
+
+        Raises: MissingError; what kept a stream from being read, to whoever needs that stream.
+        """
         stream = category.stream(subject)
+        if stream in self._unreadable:
+            raise self._unreadable[stream]
         loaded = self._states.get(stream) or self._cache.state(stream)
         if loaded is None:
             self.missing_streams.add(stream)
@@ -131,11 +156,9 @@ class BatchView:
         """Whether no decision asked for something that was not loaded."""
         return not (self.missing_claims or self.missing_streams or self.missing_answers)
 
-    def apply(self, category: Category[Any], subject: str, fact: Fact) -> None:
-        """Let later commands of the batch see a fact; its stream must be loaded."""
-        before = self.load(category, subject)
-        after = Loaded(category.evolve(before.state, fact), before.version + 1)
-        self._states[category.stream(subject)] = after
+    def put(self, states: Mapping[str, Loaded[Any]]) -> None:
+        """Let later commands of the batch see streams as they are now."""
+        self._states.update(states)
 
     def take(self, claim: Claim, stream: str) -> None:
         """Let later commands of the batch see that a name is taken."""

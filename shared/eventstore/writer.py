@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from shared.clock import Clock, IdSource
+from shared.contracts.envelope import Event
 from shared.database.errors import UNREACHABLE
 from shared.eventstore import append
 from shared.eventstore.append import Connection
@@ -35,6 +36,7 @@ from shared.eventstore.view import BatchView, Cache, MissingError
 from shared.failpoints import reach
 
 _log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
@@ -90,6 +92,7 @@ class LogWriter:
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._batch: asyncio.Task[None] | None = None
+        self._stopping = False
 
     @property
     def depth(self) -> int:
@@ -98,10 +101,12 @@ class LogWriter:
 
     async def start(self) -> None:
         """Begin to take commands; the connection is made when the first arrives."""
+        self._stopping = False
         self._task = asyncio.create_task(self._run(), name="log-writer")
 
     async def stop(self) -> None:
-        """Finish the batch under way, refuse what still waits, let the connection go."""
+        """Finish the batch under way, refuse what waits or still comes, let the connection go."""
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -126,8 +131,10 @@ class LogWriter:
     def enqueue(self, command: PendingCommand) -> "asyncio.Future[Outcome]":
         """Queue a command now and return the future of its outcome; see `submit`.
 
-        Raises: OverloadedError when the queue is full.
+        Raises: OverloadedError when the queue is full; LogUnavailableError once it stops.
         """
+        if self._stopping:
+            raise LogUnavailableError("the service is stopping")
         if len(self._queue) >= self._limits.queue_max_commands:
             raise OverloadedError("too many commands wait for the log")
         answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -179,11 +186,11 @@ class LogWriter:
         try:
             await connection.execute(append.OPEN_GATE, timeout=timeout_s)
             batch = await self._decide(connection, [w.command for w in waiting])
-            if not batch.accepted:
+            if not batch.vouches:
                 await connection.execute("ROLLBACK", timeout=timeout_s)
             else:
                 reach("append.decided")
-                await append.write(connection, batch, timeout_s)
+                await self._write(connection, batch)
                 reach("append.before_commit")
                 await self._commit(connection)
                 reach("append.after_commit")
@@ -191,6 +198,14 @@ class LogWriter:
             await connection.execute("ROLLBACK", timeout=timeout_s)
             raise
         self._finish(batch, waiting)
+
+    async def _write(self, connection: Connection, batch: Batch) -> None:
+        """Write the batch; one of repeats alone is a barrier, since a replay vouches for them."""
+        timeout_s = self._limits.statement_timeout_s
+        if batch.accepted:
+            await append.write(connection, batch, timeout_s)
+        else:
+            await append.touch_head(connection, timeout_s)
 
     async def _decide(self, connection: Connection, commands: list[PendingCommand]) -> Batch:
         timeout_s = self._limits.statement_timeout_s
@@ -204,26 +219,35 @@ class LogWriter:
         keys = [command.key for command in commands]
         known = await append.read_commands(connection, keys, timeout_s)
         answers: dict[tuple[str, str], Any] = {}
-        for _pass in range(self._limits.decide_max_passes):
-            view = BatchView(self._cache, answers)
+        unreadable: dict[str, Exception] = {}
+        for passes_left in reversed(range(self._limits.decide_max_passes)):
+            view = BatchView(self._cache, answers, unreadable)
             batch = Batch(head, view, self._categories, self._new_id, clock_at, known)
-            self._decide_all(batch, commands)
+            self._decide_all(batch, commands, is_last=passes_left == 0)
             if view.is_complete:
-                return batch
-            await self._load(connection, view)
+                break
+            unreadable |= await self._load(connection, view)
             if view.missing_answers and self._look_up is not None:
                 answers |= await self._look_up(view.missing_answers)
-        raise LogUnavailableError("a decision kept asking for more of the log")
+        return batch
 
-    def _decide_all(self, batch: Batch, commands: list[PendingCommand]) -> None:
-        """Decide in order; once something is missing go on only to learn what else is."""
+    def _decide_all(self, batch: Batch, commands: list[PendingCommand], *, is_last: bool) -> None:
+        """Decide in order; once something is missing go on only to learn what else is.
+
+        In the last pass those that still miss something are refused, and they alone.
+        """
         for command in commands:
             if batch.size_bytes > self._limits.batch_max_bytes:
                 return
-            with contextlib.suppress(MissingError):
+            try:
                 batch.decide(command)
+            except MissingError:
+                if is_last:
+                    detail = "the decision kept asking for more of the log"
+                    batch.results.append(LogUnavailableError(detail))
 
-    async def _load(self, connection: Connection, view: BatchView) -> None:
+    async def _load(self, connection: Connection, view: BatchView) -> dict[str, Exception]:
+        """Load what is missing; return the streams that this code cannot read, and why."""
         timeout_s = self._limits.statement_timeout_s
         if view.missing_claims:
             claims = list(view.missing_claims)
@@ -232,8 +256,18 @@ class LogWriter:
                 self._cache.put_claim(claim, holders.get(claim))
         if view.missing_streams:
             streams = await append.read_streams(connection, view.missing_streams, timeout_s)
-            for stream, events in streams.items():
+            return self._fold(streams)
+        return {}
+
+    def _fold(self, streams: Mapping[str, list[Event]]) -> dict[str, Exception]:
+        unreadable: dict[str, Exception] = {}
+        for stream, events in streams.items():
+            try:
                 self._cache.put_state(stream, self._cache.fold(stream, events))
+            except Exception as error:  # noqa: BLE001 - one bad stream must not hold up the others.
+                _log.error("stream_unreadable", stream=stream, error=repr(error))
+                unreadable[stream] = error
+        return unreadable
 
     async def _commit(self, connection: Connection) -> None:
         """Commit without a statement timeout: a cancelled COMMIT says nothing true."""
@@ -267,7 +301,7 @@ class LogWriter:
         try:
             async with asyncio.timeout(self._limits.resolve_deadline_s):
                 while True:
-                    with contextlib.suppress(*UNREACHABLE, LogUnavailableError):
+                    with contextlib.suppress(*UNREACHABLE, _CommitUnknownError):
                         return await self._resolve_once(keys)
                     self._drop_connection()
                     await asyncio.sleep(0.2)
@@ -285,7 +319,7 @@ class LogWriter:
         await connection.execute(append.OPEN_GATE, timeout=timeout_s)
         await append.touch_head(connection, timeout_s)
         known = await append.read_commands(connection, keys, timeout_s)
-        await connection.execute("COMMIT")
+        await self._commit(connection)
         return known
 
     def _answer_known(

@@ -233,7 +233,7 @@ class KafkaAdmin:
                 settings.setdefault("min.insync.replicas", str(copies - 1))
             topic = NewTopic(name, partitions, copies, topic_configs=settings)
             _check_created(await self._admin.create_topics([topic]))
-            while not await self._has_leader(name):  # noqa: ASYNC110 - Kafka does not call back.
+            while not await self._has_leader(name):
                 await asyncio.sleep(0.05)
         _log.info("topic_created", topic=name, replication=copies)
 

@@ -212,24 +212,24 @@ class Relay:
             raise RelayStoppedError("topic-lost", detail) from error
 
     async def _publish(self, session: "_Session") -> None:
-        while True:
-            head = await self._log.head()
-            if not head.same_history(session.head) or head.position < self._status.position:
+        events = await self._look(session, self._status.position)
+        while events is not None:
+            if events:
+                reach("relay.read")
+                events = await self._send_all(session, events)
+            elif await self._idle(session):
+                events = await self._look(session, self._status.position)
+            else:
                 return
-            self._progress(self._status.position, head)
-            if head.position == self._status.position:
-                if not await self._idle(session):
-                    return
-                continue
-            events = await self._read_ahead()
-            reach("relay.read")
-            while events:
-                await self._lease.renew()
-                reach("relay.barrier")
-                events = events[await self._send(session, events) :]
 
-    async def _read_ahead(self) -> Sequence[Outgoing]:
-        position = self._status.position
+    async def _look(self, session: "_Session", position: int) -> Sequence[Outgoing] | None:
+        """Read what comes behind a position; None: this is no longer the log that was proven."""
+        head = await self._log.head()
+        if not head.same_history(session.head) or head.position < position:
+            return None
+        self._progress(self._status.position, head)
+        if head.position == position:
+            return ()
         events = await self._log.ahead(
             position, self._limits.batch_max_events, self._limits.batch_max_bytes
         )
@@ -237,6 +237,24 @@ class Relay:
             if event.position != expected:
                 raise RelayStoppedError("fault", f"the log has no event at {expected}")
         return events
+
+    async def _send_all(
+        self, session: "_Session", events: Sequence[Outgoing]
+    ) -> Sequence[Outgoing] | None:
+        """Publish events, reading those behind them meanwhile; they get a barrier of their own."""
+        looking = asyncio.create_task(self._look(session, events[-1].position))
+        try:
+            while events:
+                await self._lease.renew()
+                reach("relay.barrier")
+                events = events[await self._send(session, events) :]
+            return await looking
+        finally:
+            if not looking.done():
+                looking.cancel()
+            await asyncio.wait({looking})
+            if not looking.cancelled():
+                looking.exception()  # The send's own failure says enough.
 
     async def _send(self, session: "_Session", events: Sequence[Outgoing]) -> int:
         """Put one batch from the front of the events on the topic; return how many it took.

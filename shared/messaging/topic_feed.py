@@ -76,13 +76,14 @@ def follow(after: Checkpoint, records: Sequence[Record], publication: int) -> Fo
 
 
 def _read(record: Record, log: str) -> Event:
-    where = f"the record at offset {record.offset}"
     try:
         event = parse_event(record.value or b"")
     except ValueError as error:
-        raise FeedStoppedError("unreadable", f"{where} is no event") from error
+        detail = f"the record at offset {record.offset} is no event"
+        raise FeedStoppedError("unreadable", detail) from error
     if event.log != log:
-        raise FeedStoppedError("unreadable", f"{where} belongs to another log")
+        detail = f"the record at offset {record.offset} belongs to another log"
+        raise FeedStoppedError("unreadable", detail)
     return event
 
 

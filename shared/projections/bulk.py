@@ -7,11 +7,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Final
 
 from shared.clock import Clock
 from shared.projections.applying import BatchRefusedError, apply_batch
 from shared.projections.checkpoint import CheckpointMovedError, read_checkpoints
-from shared.projections.feed import Checkpoint, Feed, FeedBatch
+from shared.projections.feed import Checkpoint, Feed, FeedBatch, FeedUnavailableError
 from shared.projections.projection import Connection, Projection
 
 OpenFeed = Callable[[str], Feed]
@@ -20,7 +21,8 @@ OpenFeed = Callable[[str], Feed]
 Counted = Callable[[Connection, str, FeedBatch], Awaitable[None]]
 """Runs inside each batch's transaction."""
 
-_READ_WAIT_S = 1.0
+_READ_WAIT_S: Final = 1.0
+_EMPTY_READS_MAX: Final = 15
 
 
 async def copy_log(
@@ -82,9 +84,11 @@ async def batches(
         return asyncio.create_task(feed.read(behind, left, _READ_WAIT_S)) if left > 0 else None
 
     reading = read(after)
+    empty = 0
     try:
         while reading is not None:
             batch = await reading
+            empty = _count_empty(feed, batch, empty)
             reading = read(batch.end)
             yield batch
     finally:
@@ -106,17 +110,28 @@ async def follow_to(
 
     Raises: as `copy_log`.
     """
+    empty = 0
     while True:
         before = (await read_checkpoints(connection))[feed.log]
         if before.position >= to:
             return
         limit = min(batch_max_events, to - before.position)
         batch = await feed.read(before, limit, _READ_WAIT_S)
+        empty = _count_empty(feed, batch, empty)
         with contextlib.suppress(CheckpointMovedError):
             try:
                 await apply_batch(connection, projection, before, batch, clock.now())
             except BatchRefusedError as error:
                 raise error.cause from error
+
+
+def _count_empty(feed: Feed, batch: FeedBatch, before: int) -> int:
+    """Count reads in a row that brought nothing, though what is read for was there before."""
+    if batch.events:
+        return 0
+    if before >= _EMPTY_READS_MAX:
+        raise FeedUnavailableError(f"{feed.log} does not go on behind {batch.end.position}")
+    return before + 1
 
 
 async def known_head(feed: Feed, after: Checkpoint) -> int:

@@ -41,7 +41,8 @@ class ReadLimits:
     pool_max: int = 8
     connect_timeout_s: float = 5.0
     command_timeout_s: float = 10.0
-    write_timeout_s: float = 600.0
+    write_timeout_s: float = 30.0
+    rebuild_timeout_s: float = 3600.0
     look_interval_s: float = 0.5
     drain_s: float = 10.0
 
@@ -140,15 +141,15 @@ class ReadModels:
     async def look(self) -> Generation:
         """Find out which generation serves, and serve it from now on."""
         async with self._looking:
-            if self._control is None or self._control.is_closed():
-                self._control = await self.connect(None)
-            found = await ensure_first(self._control, self.projection, self._clock.now())
+            found = await self._find()
             if self._generation is None or found.number != self._generation.number:
                 await self._serve(found)
             self._generation = found
             return found
 
-    async def connect(self, generation: Generation | None) -> "asyncpg.Connection[asyncpg.Record]":
+    async def connect(
+        self, generation: Generation | None, command_timeout_s: float | None = None
+    ) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection of its own, allowed to write, into a generation; the caller closes it.
 
         Commits do not wait for the disk: rows and checkpoint are lost together or not at all.
@@ -160,7 +161,7 @@ class ReadModels:
         return await asyncpg.connect(
             self._dsn,
             timeout=self._limits.connect_timeout_s,
-            command_timeout=self._limits.write_timeout_s,
+            command_timeout=command_timeout_s or self._limits.write_timeout_s,
             server_settings=settings,
         )
 
@@ -168,8 +169,8 @@ class ReadModels:
     async def connected(
         self, generation: Generation | None
     ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        """As `connect`, closed at the end."""
-        connection = await self.connect(generation)
+        """As `connect`, for work as long as a rebuild's, and closed at the end."""
+        connection = await self.connect(generation, self._limits.rebuild_timeout_s)
         try:
             yield connection
         finally:
@@ -185,6 +186,15 @@ class ReadModels:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._advanced.wait()
+
+    async def _find(self) -> Generation:
+        if self._control is None or self._control.is_closed():
+            self._control = await self.connect(None)
+        try:
+            return await ensure_first(self._control, self.projection, self._clock.now())
+        except TRANSIENT:
+            self._control.terminate()
+            raise
 
     async def _serve(self, generation: Generation) -> None:
         old, self._pool = self._pool, await self._open_pool(generation)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
+import asyncpg
 import structlog
 from aiohttp import web
 
@@ -27,6 +28,33 @@ class Component(Protocol):
     async def stop(self) -> None:
         """End."""
         ...
+
+
+class PoolComponent:
+    """A pool that may be made while its database is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.pool = pool
+
+    async def start(self) -> None:
+        """Begin; no connection is made yet."""
+        await self.pool
+
+    async def stop(self) -> None:
+        """Close every connection, whether it is idle or not."""
+        self.pool.terminate()
+
+
+def make_pool(dsn: str, application: str, max_size: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
+    """A pool that connects when first needed."""
+    return asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=max_size,
+        timeout=5,
+        command_timeout=10,
+        server_settings={"application_name": application},
+    )
 
 
 @asynccontextmanager

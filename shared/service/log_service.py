@@ -43,7 +43,7 @@ from shared.projections.projection import Projection
 from shared.projections.read_models import ReadModels
 from shared.projections.runner import ProjectionRunner
 from shared.reads.reading import Reads
-from shared.service.components import Component
+from shared.service.components import Component, PoolComponent, make_pool
 from shared.service.config import EstateSettings
 from shared.service.gauges import Gauges, watch_log, watch_runner
 from shared.service.readiness import (
@@ -55,7 +55,7 @@ from shared.service.readiness import (
 
 VERSION: Final = "0.1.0"
 _SHARED: Final = Path(__file__).parents[1]
-_PUBLICATION: Final = 1
+PUBLICATION: Final = 1
 
 MIGRATIONS: Final[Sequence[Migration]] = tuple(
     migration
@@ -63,21 +63,6 @@ MIGRATIONS: Final[Sequence[Migration]] = tuple(
     for migration in find_migrations(component, _SHARED / component / "migrations")
 )
 """What every service's database needs; read models make their own tables per generation."""
-
-
-class PoolComponent:
-    """A pool that may be made while its database is away."""
-
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        self.pool = pool
-
-    async def start(self) -> None:
-        """Begin; no connection is made yet."""
-        await self.pool
-
-    async def stop(self) -> None:
-        """Close every connection, whether it is idle or not."""
-        self.pool.terminate()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,18 +84,6 @@ class BuiltService:
 
     app: web.Application
     components: Sequence[Component]
-
-
-def make_pool(dsn: str, application: str, max_size: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
-    """A pool that connects when first needed."""
-    return asyncpg.create_pool(
-        dsn,
-        min_size=0,
-        max_size=max_size,
-        timeout=5,
-        command_timeout=10,
-        server_settings={"application_name": application},
-    )
 
 
 def make_authenticator(settings: EstateSettings, clock: Clock) -> CredentialAuthenticator:
@@ -156,7 +129,7 @@ def build_log_service(
     def open_feed(log: str) -> Feed:
         if log == name:
             return LogFeed(reader, signal)
-        return TopicFeed(log, _PUBLICATION, kafka, clock)
+        return TopicFeed(log, PUBLICATION, kafka, clock)
 
     async def organisations() -> Collection[str]:
         return await parts.organisations(models)

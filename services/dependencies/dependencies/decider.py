@@ -67,13 +67,14 @@ def declare(
         context.require_keeper(keeper, "the dependent service")
     claim = _claim(command, target)
     stream = view.claimed(claim.kind, claim.value)
-    event = _declared(command, claim, context)
     if stream is None:
-        subject = f"{PREFIX}_{context.new_id}"
-        return _decided(subject, event, context, claim)
+        event = _declared(command, claim, context.principal.organisation)
+        return _decided(f"{PREFIX}_{context.new_id}", event, context, claim)
     subject = stream.removeprefix(f"{DEPENDENCY.kind}-")
     loaded = view.load(DEPENDENCY, subject)
-    ends = loaded.state.at("from", context.now), loaded.state.at("to", context.now)
+    declarant = _latest(loaded.state, "declarant") or context.principal.organisation
+    event = _declared(command, claim, declarant)
+    ends = _latest(loaded.state, "from"), _latest(loaded.state, "to")
     stated = dict(dependency_facts(event))
     if ends != (stated["from"], stated["to"]) and ends != (None, None):
         raise DependencyDiffersError("the alias is declared between other ends", "/subject")
@@ -164,7 +165,9 @@ def _claim(command: DeclareDependency, target: str | None) -> Claim:
     return Claim(f"{DEPENDENCY.kind}.ends", digest)
 
 
-def _declared(command: DeclareDependency, claim: Claim, context: Context) -> DependencyDeclared:
+def _declared(
+    command: DeclareDependency, claim: Claim, declarant: str | None
+) -> DependencyDeclared:
     return DependencyDeclared.model_validate(
         {
             "from": command.from_,
@@ -172,7 +175,7 @@ def _declared(command: DeclareDependency, claim: Claim, context: Context) -> Dep
             "kind": command.kind,
             "criticality": command.criticality,
             "alias": claim.value if claim.kind.endswith(".alias") else None,
-            "declarant": context.principal.organisation,
+            "declarant": declarant,
             "reason": command.reason,
         }
     )

@@ -124,8 +124,8 @@ def _stream_route(feed: ChangeFeed) -> Route:
         operation_id="stream_changes",
         summary="What changes, as it changes",
         description=f"{_ORDER}\n\nServer-sent events: `id` is a cursor, `event` the type, `data` "
-        "the event on one line. Reconnecting with `Last-Event-ID`, which wins over `after`, goes on "
-        "behind it. An `id` without data says how far a filtered stream has looked. A reader "
+        "the event on one line. Reconnecting with `Last-Event-ID`, which wins over `after`, goes "
+        "on behind it. An `id` without data says how far a filtered stream has looked. A reader "
         "that takes nothing for ten seconds is cut; streams end now and then, to be opened anew.",
         tag=_TAG,
         query=ChangesQuery,

@@ -5,7 +5,7 @@ Source: HTML Living Standard, section 9.2, server-sent events.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -73,15 +73,25 @@ class ChangeStream:
             self._number = tail.join(self._cursor, self._wanted.logs)
             if self._number is not None:
                 await self._note_cursor()
-        held = None if self._number is None else tail.held(self._number, _FOLLOWED_AT_ONCE)
-        if held is None or self._number is None:
+        chunk = self._followed()
+        if chunk is None or self._number is None:
             self._number = None
             await self._catch_up()
-        elif held:
-            self._number += len(held)
-            await self._send_changes(held)
-        else:
+        elif chunk:
+            await self._send(chunk)
+        elif not tail.reaches(self._number):
             await self._idle(self._number)
+
+    def _followed(self) -> bytes | None:
+        """The next chunk from the tail, whose changes are let go of before it is sent."""
+        if self._number is None:
+            return None
+        held = self._feed.tail.held(self._number, _FOLLOWED_AT_ONCE)
+        if held is None:
+            return None
+        chunk, count = self._chunk(held)
+        self._number += count
+        return chunk
 
     async def _catch_up(self) -> None:
         try:
@@ -90,7 +100,11 @@ class ChangeStream:
             _log.warning("change_stream_waits", error=repr(error))
             await asyncio.sleep(min(1.0, self._limits.heartbeat_s))
             return
-        await self._send_changes(page.changes)
+        changes = page.changes
+        while changes:
+            chunk, count = self._chunk(changes)
+            changes = changes[count:]
+            await self._send(chunk)
         self._cursor = dict(page.next)
         if not page.has_more and self._feed.tail.join(self._cursor, self._wanted.logs) is None:
             # The tail has not begun, or has run ahead of the generation that this was read from.
@@ -103,22 +117,21 @@ class ChangeStream:
         if transport is None or transport.is_closing():
             raise _ReaderGoneError
 
-    async def _send_changes(self, changes: Iterable[Change]) -> None:
+    def _chunk(self, changes: Sequence[Change]) -> tuple[bytes, int]:
+        """Messages of the first of these changes, as many as fill a chunk; how many changes."""
         chunk = bytearray()
+        count = 0
         for change in changes:
-            if change.where.position <= self._cursor[change.log].position:
-                continue
-            if change.log not in self._wanted.logs:
+            if len(chunk) >= self._limits.chunk_bytes:
+                break
+            count += 1
+            is_behind = change.where.position > self._cursor[change.log].position
+            if not is_behind or change.log not in self._wanted.logs:
                 continue
             self._cursor[change.log] = change.where
-            if not self._wanted.admits(change):
-                continue
-            chunk += self._message(change)
-            if len(chunk) >= self._limits.chunk_bytes:
-                await self._send(bytes(chunk))
-                chunk.clear()
-        if chunk:
-            await self._send(bytes(chunk))
+            if self._wanted.admits(change):
+                chunk += self._message(change)
+        return bytes(chunk), count
 
     def _message(self, change: Change) -> bytes:
         """One event. Canonical JSON has no line breaks, so the body is one line of data."""
@@ -142,6 +155,8 @@ class ChangeStream:
             await self._send(b"id: %s\n\n" % cursor.encode("ascii"))
 
     async def _send(self, chunk: bytes) -> None:
+        if not chunk:
+            return
         self._beat_at = self._loop.time() + self._limits.heartbeat_s
         try:
             async with asyncio.timeout(self._limits.send_timeout_s):

@@ -80,11 +80,15 @@ class ChangeTail:
         at = number - self._first
         return self._changes[at : at + limit]
 
+    def reaches(self, number: int) -> bool:
+        """Whether a change of this number was seen."""
+        return number < self._first + len(self._changes)
+
     async def wait(self, number: int, timeout_s: float) -> None:
         """Return once a change of this number is held, at the end, or after `timeout_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while number >= self._first + len(self._changes) and not self._is_ending:
+                while not self.reaches(number) and not self._is_ending:
                     await self._moved.wait()
 
     async def wait_for_wanted(self, cursor: Vector, wanted: ChangeFilter, timeout_s: float) -> None:

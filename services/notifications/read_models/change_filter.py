@@ -20,6 +20,16 @@ SELECT n.name FROM names AS n JOIN meant USING (subject) WHERE n.category = $1
 UNION
 SELECT subject FROM meant
 """
+_TYPES: Final = """
+WITH RECURSIVE found AS (
+    (SELECT c.type FROM changes AS c ORDER BY c.type LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.type FROM changes AS c WHERE c.type > f.type ORDER BY c.type LIMIT 1)
+    FROM found AS f WHERE f.type IS NOT NULL
+)
+SELECT type FROM found WHERE type ^@ ANY($1::text[])
+"""
+"""Goes from one type to the next in the index; there are some tens of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +61,14 @@ class ChangeFilter:
             )
         )
 
-    def arguments(self) -> tuple[Any, ...]:
-        """Types, their prefixes, services, organisations, as parameters of a statement."""
-        return (
-            _listed(self.types),
-            list(self.type_prefixes),
-            _listed(self.services),
-            _listed(self.organisations),
-        )
+
+async def statement_arguments(connection: Connection, wanted: ChangeFilter) -> tuple[Any, ...]:
+    """Types, services, organisations, as parameters; prefixes as the types there are with them."""
+    types = wanted.types
+    if types is not None and wanted.type_prefixes:
+        rows = await connection.fetch(_TYPES, list(wanted.type_prefixes))
+        types = types.union(row["type"] for row in rows)
+    return _listed(types), _listed(wanted.services), _listed(wanted.organisations)
 
 
 async def with_all_names(connection: Connection, wanted: ChangeFilter) -> ChangeFilter:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from services.notifications.read_models.change import Change
-from services.notifications.read_models.change_filter import ChangeFilter
+from services.notifications.read_models.change_filter import ChangeFilter, statement_arguments
 from services.notifications.read_models.cursor import Vector, furthest
 from shared.contracts.names import Position
 from shared.projections.projection import Connection
@@ -25,13 +25,13 @@ CROSS JOIN LATERAL (
     SELECT c.log, c.position, c.timeline, c.recorded_at, octet_length(c.body) AS size
     FROM changes AS c
     WHERE c.log = w.log AND c.position > w.after AND c.position <= w.upto
-        AND ($5::text[] IS NULL OR c.type = ANY($5) OR c.type ^@ ANY($6::text[]))
+        AND ($5::text[] IS NULL OR c.type = ANY($5))
         AND (
-            $7::text[] IS NULL
-            OR c.services && $7
-            OR c.subject = ANY(ARRAY(SELECT e.dependency FROM ends AS e WHERE e.name = ANY($7)))
+            $6::text[] IS NULL
+            OR c.services && $6
+            OR c.subject = ANY(ARRAY(SELECT e.dependency FROM ends AS e WHERE e.name = ANY($6)))
         )
-        AND ($8::text[] IS NULL OR c.organisations && $8)
+        AND ($7::text[] IS NULL OR c.organisations && $7)
     ORDER BY c.position LIMIT $4
 ) AS c
 ORDER BY c.log, c.position
@@ -131,7 +131,7 @@ async def _candidates(
         [after[log].position for log in behind],
         [heads[log].position for log in behind],
         limit,
-        *wanted.arguments(),
+        *await statement_arguments(connection, wanted),
     )
     found: dict[str, list[_Candidate]] = {}
     for log, position, timeline, recorded_at, size in rows:

@@ -1,5 +1,5 @@
 CREATE UNIQUE INDEX changes_by_position ON changes (log, position);
-CREATE INDEX changes_by_type ON changes (log, type, position);
+CREATE INDEX changes_by_type ON changes (type, log, position);
 CREATE INDEX changes_by_subject ON changes (subject);
 CREATE INDEX changes_by_service ON changes USING gin (services);
 CREATE INDEX changes_by_organisation ON changes USING gin (organisations);

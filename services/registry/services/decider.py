@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from services.registry.organisations.decider import (
-    claims_of,
+    aliases_in,
     free_slug,
+    new_names,
     require_organisation,
 )
 from services.registry.services.commands import (
@@ -25,6 +26,7 @@ from services.registry.services.commands import (
 from shared.commands.command import CommandBody, Context, resolve
 from shared.commands.history import History
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
+from shared.contracts.canonical import canonical_bytes
 from shared.contracts.events.model import EventData
 from shared.contracts.events.services import (
     Phase,
@@ -42,7 +44,7 @@ from shared.contracts.events.services import (
     SourceAttributes,
 )
 from shared.contracts.facts.services import ServiceEvent, service_facts
-from shared.contracts.names import CONTACT_PATTERN, is_alias
+from shared.contracts.names import CONTACT_PATTERN
 from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
 
 PREFIX = "svc"
@@ -128,13 +130,18 @@ def _target(view: View, reference: str | None, context: Context) -> _Target:
         raise NotFoundError("no service answers to this reference")
     loaded = view.load(SERVICE, subject)
     history = loaded.state
-    keeper = history.at("organisation", context.now) or history.at("registrant", context.now)
-    context.require_keeper(keeper, "the service")
+    context.require_keeper(_keeper(history, context), "the service")
     context.require_version(loaded)
     target = _Target(subject, loaded.version, history, context)
     if target.now("name") is None:
         raise NotKnownAtError("the service was not registered at that time", "/effective_from")
     return target
+
+
+def _keeper(history: History, context: Context) -> Any:
+    """Who keeps the service now; of one that begins later, who will when it begins."""
+    instant = max(context.now, history.since("name") or context.now)
+    return history.at("organisation", instant) or history.at("registrant", instant)
 
 
 def register(
@@ -145,12 +152,11 @@ def register(
     An emitter registers for its own organisation only.
     """
     organisation = _organisation(command, context, view)
-    named = (target,) if target is not None and is_alias(target) else ()
-    aliases = tuple(dict.fromkeys((*command.aliases, *named)))
     slug = command.slug or free_slug(view, SERVICE.kind, command.name)
-    for kind, value in [("slug", slug), *(("alias", alias) for alias in aliases)]:
-        if view.claimed(f"{SERVICE.kind}.{kind}", value) is not None:
-            raise ServiceAlreadyRegisteredError(f"the {kind} is taken", f"/{kind}")
+    names = new_names(SERVICE.kind, slug, command.aliases, target)
+    for name, pointer in names.items():
+        if view.claimed(name.kind, name.value) is not None:
+            raise ServiceAlreadyRegisteredError("the name is taken", pointer)
     subject = f"{PREFIX}_{context.new_id}"
     event = ServiceRegistered(
         name=command.name,
@@ -161,13 +167,12 @@ def register(
         phase=command.phase,
         visibility=command.visibility,
         description=command.description,
-        aliases=aliases,
+        aliases=aliases_in(names),
         attributes=_logged(command.attributes),
         reason=command.reason,
     )
-    claims = claims_of(SERVICE.kind, slug, aliases)
-    answer = {"slug": slug}
-    return Decision(subject, (NewEvent(subject, event, context.effective_at, claims),), answer)
+    made = NewEvent(subject, event, context.effective_at, tuple(names))
+    return Decision(subject, (made,), {"slug": slug})
 
 
 def _organisation(command: RegisterService, context: Context, view: View) -> str | None:
@@ -210,7 +215,11 @@ def _changed_attributes(attributes: Attributes | None, service: _Target) -> Sour
     def held(name: str) -> Any:
         return service.now(f"source:{attributes.source}:{name}")
 
-    changed = {name: value for name, value in attributes.set.items() if held(name) != value}
+    def differs(name: str, value: Any) -> bool:
+        """As JSON: in Python true equals 1."""
+        return canonical_bytes(held(name)) != canonical_bytes(value)
+
+    changed = {name: value for name, value in attributes.set.items() if differs(name, value)}
     gone = tuple(name for name in attributes.unset if held(name) is not None)
     if not changed and not gone:
         return None

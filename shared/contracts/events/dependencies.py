@@ -39,7 +39,7 @@ class ExternalKind(StrEnum):
 class ServiceEnd(BaseModel):
     """An end that is, or will turn out to be, a registered service: an id, slug or alias."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     service: str
 
@@ -47,7 +47,7 @@ class ServiceEnd(BaseModel):
 class ExternalEnd(BaseModel):
     """An end that is a named thing which the registry is not meant to know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     external: str
     kind: ExternalKind

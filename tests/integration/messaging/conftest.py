@@ -29,8 +29,9 @@ def kafka(messaging_backing: BackingServices) -> KafkaSettings:
 
 
 @pytest_asyncio.fixture
-async def access(messaging_backing: BackingServices) -> DatabaseAccess:
-    return await make_database(messaging_backing.postgres_dsn)
+async def access(messaging_backing: BackingServices) -> AsyncIterator[DatabaseAccess]:
+    async with make_database(messaging_backing.postgres_dsn) as access:
+        yield access
 
 
 @pytest_asyncio.fixture

@@ -91,14 +91,20 @@ class LogUnderTest:
         return await self.writer.submit(command)
 
 
-async def make_database(admin_dsn: str) -> DatabaseAccess:
-    access = await provision(admin_dsn, f"msg_{secrets.token_hex(6)}", "secret")
+@asynccontextmanager
+async def make_database(admin_dsn: str) -> AsyncIterator[DatabaseAccess]:
+    """A migrated database for one test; many left behind would slow a crash recovery down."""
+    name = f"msg_{secrets.token_hex(6)}"
+    access = await provision(admin_dsn, name, "secret")
     migrations = (
         *find_migrations("eventstore", _SHARED / "eventstore" / "migrations"),
         *find_migrations("messaging", _SHARED / "messaging" / "migrations"),
     )
     await migrate(access.owner_dsn, migrations)
-    return access
+    yield access
+    connection = await asyncpg.connect(admin_dsn)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
 
 
 @asynccontextmanager
@@ -107,7 +113,9 @@ async def open_log(access: DatabaseAccess, name: str) -> AsyncIterator[LogUnderT
         signal = HeadSignal()
 
         async def connect() -> Connection:
-            return await asyncpg.connect(access.app_dsn)
+            # A frozen writer must not keep the gate from the others for longer than this.
+            settings = {"idle_in_transaction_session_timeout": "2s"}
+            return await asyncpg.connect(access.app_dsn, server_settings=settings)
 
         writer = LogWriter(connect, CATEGORIES, CLOCK, new_id, on_append=signal.announce)
         await writer.start()

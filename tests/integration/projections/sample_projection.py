@@ -95,17 +95,18 @@ def two_logs() -> Projection:
 
 
 async def contents(dsn: str, projection: Projection, schema: str) -> dict[str, list[Any]]:
-    """Every compared table of a generation, whole and in order."""
+    """Every compared table of a generation, whole and in order, all in one snapshot."""
     connection = await asyncpg.connect(dsn)
     try:
-        return {
-            table: [
-                row[0]
-                for row in await connection.fetch(
-                    f'SELECT t::text COLLATE "C" AS line FROM {schema}.{table} t ORDER BY line'
-                )
-            ]
-            for table in compared_tables(projection)
-        }
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return {
+                table: [
+                    row[0]
+                    for row in await connection.fetch(
+                        f'SELECT t::text COLLATE "C" AS line FROM {schema}.{table} t ORDER BY line'
+                    )
+                ]
+                for table in compared_tables(projection)
+            }
     finally:
         await connection.close()

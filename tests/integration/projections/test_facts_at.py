@@ -194,7 +194,7 @@ async def test_values_of_any_length_are_found_again(connection: Connection) -> N
 
 
 async def test_states_are_read_fast_among_many(connection: Connection) -> None:
-    """50 subjects with 15 attributes within 50 ms and one within 5: far from a scan of the table."""
+    """50 subjects of 15 attributes within 50 ms, one within 5: far from a scan of the table."""
     await connection.execute("TRUNCATE facts, retractions, upcoming")
     await connection.execute(
         """

@@ -7,7 +7,7 @@ import pytest
 
 from shared.projections.flip import FlipRefusedError
 from shared.projections.generations import drop_retired
-from shared.projections.projection import Connection
+from shared.projections.projection import Connection, Handler
 from shared.projections.read_models import ReadModels
 from shared.projections.rebuild import rebuild
 from shared.projections.status import RunnerState
@@ -28,9 +28,11 @@ SERVICES = 40
 async def writing(log: ServiceLog) -> AsyncIterator[None]:
     """Commands go on, one after the other, while the block runs."""
 
+    enough = asyncio.Event()
+
     async def write() -> None:
         count = 0
-        while True:
+        while not enough.is_set():
             count += 1
             await log.append(renamed(f"svc_{count % SERVICES:032x}", f"Written {count}"))
 
@@ -38,14 +40,13 @@ async def writing(log: ServiceLog) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        enough.set()
+        await task
 
 
 @contextlib.asynccontextmanager
 async def reading(models: ReadModels) -> AsyncIterator[list[tuple[int, int]]]:
-    """Readers ask all the time; each answer must be of one whole state, never older than the last."""
+    """Readers ask all the time; each answer must be of one whole state."""
     answers: list[tuple[int, int]] = []
 
     async def read() -> None:
@@ -162,7 +163,7 @@ async def test_poison_for_the_newer_version_leaves_the_older_serving(
     log: ServiceLog, clock: MovableClock, until: Until
 ) -> None:
     await log.append(registered("svc_1", "Good"), renamed("svc_1", "poison"))
-    tolerant = {kind: lambda _event, _data: () for kind in HANDLERS}
+    tolerant: dict[str, Handler] = {kind: lambda _event, _data: () for kind in HANDLERS}
     async with running(log, sample(1, tolerant), clock) as old:
         await old.caught_up()
         async with running(log, sample(2), clock) as new:

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -7,6 +8,8 @@ import pytest
 from deploy.local.launcher import BackingServices
 from shared.contracts.events.services import Phase
 from shared.contracts.names import Position
+from shared.eventstore.types import LogUnavailableError
+from shared.projections.applying import TRANSIENT
 from shared.projections.awaiter import UnknownLogError, wait_for
 from shared.projections.feed import Feed
 from shared.projections.follower import RunnerLimits
@@ -192,32 +195,26 @@ async def test_gap_in_the_log_stops_with_its_name(
 
 
 async def test_runner_goes_on_after_the_database_was_away(
-    projections_backing: BackingServices, log: ServiceLog, clock: MovableClock
+    projections_backing: BackingServices, log: ServiceLog, clock: MovableClock, until: Until
 ) -> None:
     async with running(log, sample(), clock) as run:
         await log.append(registered(A, "Before"))
         await run.caught_up()
         await projections_backing.stop_postgres()
         await asyncio.wait_for(projections_backing.start_postgres(), 30)
-        while True:
-            try:
-                await log.append(renamed(A, "After"))
-                break
-            except Exception:  # noqa: BLE001, S112 - the pool's connections were cut.
-                continue
-        await _caught_up_again(run.models.projection.name, log, run)
+        await until(lambda: _did(log.append(renamed(A, "After"))))
+        await until(lambda: _did(run.caught_up()))
         async with run.models.snapshot() as connection:
             assert await connection.fetchval("SELECT name FROM services") == "After"
 
 
-async def _caught_up_again(_name: str, _log: ServiceLog, run: object) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await run.caught_up()  # type: ignore[attr-defined]
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                continue
-            return
+async def _did(attempt: Awaitable[object]) -> bool:
+    """Whether it worked; connections that the restart has cut fail once each."""
+    try:
+        await attempt
+    except (*TRANSIENT, LogUnavailableError):
+        return False
+    return True
 
 
 async def test_several_logs_come_to_one_state_however_they_interleave(

@@ -1,0 +1,57 @@
+# Everything a newcomer needs is python3 (3.11 or newer, with venv) and make; the rest is installed here.
+SHELL := /bin/sh
+VENV := .venv
+UV := $(VENV)/bin/uv
+PYTHON := $(VENV)/bin/python
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-unit test-containers check lint types contracts docs reset
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## Install everything, locked; the other targets do it by themselves.
+
+$(VENV)/.ready: uv.lock pyproject.toml deploy/bootstrap.txt
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; python3 is `python3 --version`."; exit 1; }
+	@test -x $(VENV)/bin/pip || python3 -m venv $(VENV) || \
+		{ echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/bootstrap.txt
+	@$(UV) sync --quiet --locked --all-extras
+	@$(PYTHON) -m deploy.local fetch
+	@touch $@
+
+demo: $(VENV)/.ready ## Run a whole estate on this machine and import ten years of GOV.UK (ARGS=--exit ends by itself).
+	@$(VENV)/bin/estate demo $(ARGS)
+
+up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate holds.
+	@$(VENV)/bin/estate up $(ARGS)
+
+test: $(VENV)/.ready ## Run all tests, against a real PostgreSQL and a real Kafka.
+	@$(PYTHON) -m pytest $(ARGS)
+
+test-unit: $(VENV)/.ready ## Run the tests that need no server.
+	@$(PYTHON) -m pytest tests/unit tests/architecture $(ARGS)
+
+test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
+	@$(PYTHON) -m tests.containers.run $(ARGS)
+
+check: lint types contracts ## Lint, types and import contracts.
+
+lint: $(VENV)/.ready ## Check style and format.
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.ready ## Check types.
+	@$(VENV)/bin/mypy
+
+contracts: $(VENV)/.ready ## Check who may import whom.
+	@$(VENV)/bin/lint-imports
+
+docs: $(VENV)/.ready ## Bring the generated parts of docs/ up to date.
+	@$(PYTHON) docs/generate.py
+
+reset: ## Forget the local run (.estate).
+	rm -rf .estate

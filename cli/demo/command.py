@@ -1,0 +1,172 @@
+"""Owns `estate demo`: run, import, ask, verify, show what to try next.
+
+Must not compute a figure; those come from the services.
+"""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from cli.demo.importing import import_all, kafka_settings
+from cli.demo.questions import Clients, ask_everything, await_caught_up
+from cli.demo.sending import ImportRefusedError
+from cli.demo.shown import show_answers, show_next_steps
+from cli.demo.sources import DEFAULT_SOURCE, Plan, read_plan
+from cli.failures import ANSWER_IS_NO, Failure, WrongUse
+from cli.importing.source_rows import RowContradictsHistoryError, SourceLineError
+from cli.local_estate import LocalEstate, write_private
+from cli.options import DEFAULT_STATE, State
+from cli.running import shown_estate, until_interrupted
+from cli.verifying import verify_logs
+from shared.audit.checkpoint import make_checkpoint, write_checkpoint
+from shared.audit.report import report_json
+from shared.clock import SystemClock
+from shared.http.client import ApiClient, ApiError, ApiUnreachable
+
+CHECKPOINT_NAME: Final = "checkpoint.json"
+
+Source = Annotated[
+    Path, typer.Option(metavar="DIR", help="A folder with files of the same form as data/.")
+]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE")]
+Rate = Annotated[
+    float | None, typer.Option(min=0.1, metavar="N", help="Submissions a second; else full speed.")
+]
+Report = Annotated[Path | None, typer.Option(metavar="FILE", help="Write every figure as JSON.")]
+Exit = Annotated[bool, typer.Option("--exit", help="End after the report instead of at Ctrl-C.")]
+First = Annotated[
+    bool, typer.Option("--dependencies-first", help="Import them before the services they name.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    plan: Plan
+    state: Path
+    as_of: date | None
+    rate: float | None
+    report: Path | None
+    leave: bool
+    dependencies_first: bool
+
+
+def demo(
+    *,
+    source: Source = DEFAULT_SOURCE,
+    until: Day = None,
+    as_of: Day = None,
+    rate: Rate = None,
+    report: Report = None,
+    leave: Exit = False,
+    dependencies_first: First = False,
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Run an estate, import ten years of GOV.UK's applications, and ask about them.
+
+    A second run on the same state resumes it and makes no new event.
+    """
+    try:
+        plan = read_plan(source, until and until.date())
+    except (SourceLineError, RowContradictsHistoryError, OSError) as error:
+        raise WrongUse(str(error), "See data/README.md for the form of the files.") from error
+    if not (plan.repos.rows and plan.docker.rows and plan.organisations):
+        raise WrongUse("There is nothing to import up to that day.", "Choose a later --until.")
+    day = as_of and as_of.date()
+    wanted = _Wanted(plan, state, day, rate, report, leave, dependencies_first)
+    try:
+        ok = asyncio.run(_demo(wanted))
+    except (ImportRefusedError, ApiError, ApiUnreachable) as error:
+        raise Failure(str(error), f"See {state / 'logs'}.") from error
+    raise typer.Exit(0 if ok else ANSWER_IS_NO)
+
+
+async def _demo(wanted: _Wanted) -> bool:
+    console = Console(stderr=True)
+    async with shown_estate(wanted.state, console) as estate:
+        await _import(estate, wanted, console)
+        with console.status("Asking"):
+            figures = await _ask(estate, wanted)
+        show_answers(figures, wanted.plan)
+        with console.status("Verifying every log from its rows and its topic"):
+            figures |= await _verify(estate)
+        if wanted.report is not None:
+            _write_report(wanted.report, figures)
+        show_next_steps(estate, figures)
+        if not wanted.leave:
+            console.print("\nIt keeps running. Press Ctrl-C to stop.")
+            await until_interrupted()
+    return bool(figures["verify"]["ok"])
+
+
+async def _import(estate: LocalEstate, wanted: _Wanted, console: Console) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {
+            source.name: bars.add_task(f"Import {source.name}", total=source.submissions)
+            for source in (wanted.plan.repos, wanted.plan.docker)
+        }
+
+        def advance(name: str, count: int) -> None:
+            bars.advance(tasks[name], count)
+
+        await import_all(
+            estate,
+            wanted.plan,
+            rate=wanted.rate,
+            dependencies_first=wanted.dependencies_first,
+            on_advance=advance,
+        )
+
+
+async def _ask(estate: LocalEstate, wanted: _Wanted) -> dict[str, Any]:
+    operator = estate.keys["operator"]
+    async with AsyncExitStack() as stack:
+        clients = Clients(
+            *[
+                await stack.enter_async_context(ApiClient(process.url, operator, deadline_s=120))
+                for process in estate.services.values()
+            ]
+        )
+        await await_caught_up(clients)
+        return await ask_everything(clients, wanted.plan, wanted.as_of, SystemClock())
+
+
+async def _verify(estate: LocalEstate) -> dict[str, Any]:
+    databases = {name: access.app_dsn for name, access in estate.databases.items()}
+    reports = await verify_logs(databases, kafka_settings(estate))
+    document = report_json(reports)
+    path = estate.state_dir / CHECKPOINT_NAME
+    if document["ok"]:
+        write_checkpoint(path, make_checkpoint(reports, SystemClock().now()))
+    return {
+        "logs": {
+            one["log"]: {"position": one["position"], "root": one["root"]}
+            for one in document["logs"]
+        },
+        "verify": document,
+        "checkpoint": str(path),
+    }
+
+
+def _write_report(path: Path, figures: dict[str, Any]) -> None:
+    write_private(path, orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode() + "\n")

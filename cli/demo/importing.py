@@ -1,0 +1,126 @@
+"""Owns the demo's import: organisations first, then both histories through both doors.
+
+Must not ask a question about the result.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final
+
+from cli.demo.sending import (
+    Pace,
+    await_accepted,
+    await_topic,
+    send_over_http,
+    send_over_kafka,
+)
+from cli.demo.sources import Plan, Source
+from cli.importing.submission import Submission
+from cli.local_estate import LocalEstate
+from shared.auth.principals import Role
+from shared.http.client import ApiClient
+from shared.messaging.kafka import KafkaSettings
+
+PATIENCE_S: Final = 600.0
+OTHER_BODY: Final = {
+    "name": "HM Land Registry",
+    "kind": "public-body",
+    "slug": "hm-land-registry",
+    "aliases": ["govuk:land-registry"],
+    "reason": "a second organisation, to show that each changes only its own services",
+}
+
+Advance = Callable[[str, int], None]
+"""Told the name of a source and how many more of its submissions went through."""
+
+
+def kafka_settings(estate: LocalEstate) -> KafkaSettings:
+    """How the import reaches Kafka."""
+    access = estate.backing.kafka
+    return KafkaSettings(
+        access.bootstrap,
+        access.security_protocol,
+        access.sasl_mechanism,
+        access.username,
+        access.password,
+    )
+
+
+async def import_all(
+    estate: LocalEstate,
+    plan: Plan,
+    *,
+    rate: float | None,
+    dependencies_first: bool,
+    on_advance: Advance,
+) -> str:
+    """Import everything and return the id of the organisation whose estate it is.
+
+    The same import again finds every key used and makes no event.
+
+    Raises: ImportRefusedError, ApiError, ApiUnreachable.
+    """
+    organisation = await _register_home(estate, plan.organisations[0])
+    emitter = estate.ensure_key("emitter", Role.EMITTER, organisation)
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(
+                ApiClient(process.url, emitter, deadline_s=PATIENCE_S)
+            )
+            for name, process in estate.services.items()
+        }
+        teams = plan.organisations[1:]
+        await send_over_http(clients["registry"], teams, Pace(None), lambda _count: None)
+        sources = [plan.docker, plan.repos] if dependencies_first else [plan.repos, plan.docker]
+        for source in sources:
+            await _import(
+                source,
+                clients[source.service],
+                kafka_settings(estate),
+                organisation,
+                Pace(rate),
+                partial(on_advance, source.name),
+            )
+    return organisation
+
+
+async def _import(
+    source: Source,
+    client: ApiClient,
+    settings: KafkaSettings,
+    organisation: str,
+    pace: Pace,
+    on_sent: Callable[[int], None],
+) -> None:
+    through_kafka = source.through("kafka")
+    topic = await await_topic(settings, source.service, organisation)
+    doors = [
+        asyncio.create_task(send_over_http(client, source.through("http"), pace, on_sent)),
+        asyncio.create_task(send_over_kafka(settings, topic, through_kafka, pace, on_sent)),
+    ]
+    try:
+        await asyncio.gather(*doors)
+    finally:
+        for one in doors:
+            one.cancel()
+    await await_accepted(client, through_kafka)
+
+
+async def _register_home(estate: LocalEstate, home: Submission) -> str:
+    """An administrator registers the organisations; their emitters do the rest."""
+    url = estate.services["registry"].url
+    async with ApiClient(url, estate.keys["admin"], deadline_s=PATIENCE_S) as client:
+        body = {
+            **home.data,
+            "aliases": [home.subject],
+            "effective_from": home.to_cloudevent()["time"],
+        }
+        answer = await client.post("/v1/organisations", body, idempotency_key=home.id)
+        organisation = str(answer.json()["id"])
+        other = await client.post("/v1/organisations", OTHER_BODY, idempotency_key="demo-other")
+    estate.ensure_key("other-emitter", Role.EMITTER, str(other.json()["id"]))
+    for role in (Role.INTEGRATOR, Role.OPERATOR, Role.AUDITOR):
+        estate.ensure_key(role.value, role)
+    return organisation

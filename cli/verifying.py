@@ -1,0 +1,52 @@
+"""Owns verifying every log of a run, from its rows and its topic, against a kept checkpoint.
+
+Must not talk to the services: what they say of themselves proves nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from shared.audit.audit import audit_log
+from shared.audit.checkpoint import Checkpoint
+from shared.audit.findings import LogReport
+from shared.messaging.kafka import KafkaSettings, drop_consumer, start_consumer
+
+LOGS: Final = ("registry", "dependencies")
+_FETCH_BYTES: Final = 4 * 1024 * 1024
+
+Watch = Callable[[str, str, int, int], None]
+"""Told a log, what of it is being read, the position reached and the last one."""
+
+
+async def verify_logs(
+    databases: Mapping[str, str],
+    kafka: KafkaSettings | None,
+    *,
+    against: Checkpoint | None = None,
+    on_progress: Watch = lambda _log, _what, _position, _last: None,
+) -> list[LogReport]:
+    """Verify each log; `databases` are addresses by log, `kafka` is None to leave topics out.
+
+    Raises: SourceUnreadableError, CheckpointError, KafkaUnreachableError.
+    """
+    reports = []
+    for log in LOGS:
+        if log not in databases:
+            continue
+
+        def watch(what: str, position: int, last: int, log: str = log) -> None:
+            on_progress(log, what, position, last)
+
+        consumer = None
+        if kafka is not None:
+            consumer = await start_consumer(kafka, partition_fetch_max_bytes=_FETCH_BYTES)
+        try:
+            reports.append(
+                await audit_log(
+                    databases[log], against=against, consumer=consumer, on_progress=watch
+                )
+            )
+        finally:
+            if consumer is not None:
+                await drop_consumer(consumer)
+    return reports

@@ -1,0 +1,64 @@
+"""Owns the step before the services' first start: databases, their roles, a key file without keys.
+
+Must be repeatable, and must not touch a key file that is there. `python -m deploy.compose.provision`
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from deploy.compose.config import Passwords, ProvisionSettings, SettingsError, from_environment
+from shared.database.provision import provision
+
+_WRONG_USE: Final = 2
+_NO_KEYS: Final = '{"keys": []}\n'
+_SET_PASSWORD: Final = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
+
+
+async def _provision_all(settings: ProvisionSettings) -> None:
+    for service, passwords in settings.passwords.items():
+        await _provision_one(settings.admin_dsn, service, passwords)
+
+
+async def _provision_one(admin_dsn: str, service: str, passwords: Passwords) -> None:
+    """Make a service's database; whoever takes the running service's password is not its owner."""
+    await provision(admin_dsn, service, passwords.owner)
+    connection = await asyncpg.connect(admin_dsn, timeout=10)
+    try:
+        await connection.execute(
+            await connection.fetchval(_SET_PASSWORD, f"{service}_app", passwords.app)
+        )
+    finally:
+        await connection.close(timeout=5)
+
+
+def _ensure_key_file(path: Path) -> bool:
+    """Without a key file nobody is let in and no service is ready; with an empty one, only that."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(_NO_KEYS)
+    return True
+
+
+def main() -> int:
+    """Provision, and say what is there."""
+    try:
+        settings = from_environment()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return _WRONG_USE
+    asyncio.run(_provision_all(settings))
+    state = "made" if _ensure_key_file(settings.keys_file) else "kept"
+    sys.stderr.write(f"Databases: {', '.join(settings.passwords)}. Key file: {state}.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

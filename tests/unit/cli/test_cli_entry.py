@@ -1,0 +1,93 @@
+"""Checks the command as a process: its entry, its help, pipes, and the table of commands."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.app import COMMANDS, Command, load
+from cli.terminal import plain
+from tests.unit.cli.stand_in import CHANGES, SERVICES
+
+ROOT = Path(__file__).parents[3]
+
+
+def estate(folder: Path, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "cli", *arguments]
+    return subprocess.run(  # noqa: S603 - our own command.
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, **more
+    )
+
+
+def test_the_process_answers_in_json(state: Path) -> None:
+    result = estate(state.parent, "services", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["items"] == SERVICES
+    assert result.stderr == ""
+
+
+def test_in_a_pipe_each_row_is_one_line_without_colour(state: Path) -> None:
+    result = estate(state.parent, "services")
+    assert len(result.stdout.splitlines()) == 2 + len(SERVICES) + 1
+    assert "\x1b" not in result.stdout
+
+
+def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:
+    result = estate(tmp_path, "services")
+    assert result.returncode == 2
+    assert "make demo" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_interrupted_tail_tells_where_to_go_on(state: Path) -> None:
+    command = [sys.executable, "-m", "cli", "tail", "--follow"]
+    with subprocess.Popen(  # noqa: S603 - our own command.
+        command,
+        cwd=state.parent,
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in CHANGES]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert "service role assigned" in lines[-1]
+    assert process.returncode == 130
+    assert "--after 2" in errors
+    assert "Traceback" not in errors
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    code = (
+        "import sys, cli.app\n"
+        "try: cli.app.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'aiohttp', 'pydantic', 'aiokafka', 'markdown_it'} & sys.modules.keys()\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    result = subprocess.run(  # noqa: S603 - our own command.
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    for command in COMMANDS:
+        assert f" {command.name} " in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_of_the_table_can_be_loaded(command: Command) -> None:
+    loaded = load(command)
+    assert loaded.name == command.name
+    assert loaded.help
+
+
+def test_plain_text_is_one_line_without_controls() -> None:
+    assert plain("a\tb\r\nc\x00\x1b[31m\u200b\u2066d\ud800") == "a b c[31md"
+    assert plain("Ünïcode — stays") == "Ünïcode — stays"
+    assert plain(None) == "-"
