@@ -265,3 +265,8 @@ def _write_addresses(estate: LocalEstate) -> None:
     }
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
     write_private(estate.state_dir / "addresses.json", text + "\n")
+    lines = [f"{name.upper()}={process.url}" for name, process in estate.services.items()]
+    lines += [f"KAFKA={kafka.bootstrap}", f"PATH={Path(sys.executable).parent}:$PATH"]
+    lines += [f"KEYS={estate.state_dir / 'keys'}"]
+    exports = "".join(f"export {line}\n" for line in lines)
+    write_private(estate.state_dir / "env", "# For a shell: `. .estate/env`\n" + exports)

@@ -22,7 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from cli.demo.importing import import_all, kafka_settings
+from cli.demo.importing import import_all, kafka_settings, require_complete
 from cli.demo.questions import Clients, ask_everything, await_caught_up
 from cli.demo.sending import ImportRefusedError
 from cli.demo.shown import show_answers, show_next_steps
@@ -101,6 +101,9 @@ async def _demo(wanted: _Wanted) -> bool:
         await _import(estate, wanted, console)
         with console.status("Asking"):
             figures = await _ask(estate, wanted)
+            for source in (wanted.plan.repos, wanted.plan.docker):
+                if figures["sources"][source.name]["events"] != source.submissions:
+                    await require_complete(estate, source)
         show_answers(figures, wanted.plan)
         with console.status("Verifying every log from its rows and its topic"):
             figures |= await _verify(estate)

@@ -11,10 +11,12 @@ from typing import Final
 
 from cli.demo.sending import (
     Pace,
-    await_accepted,
+    await_settled,
     await_topic,
+    require_accepted,
     send_over_http,
     send_over_kafka,
+    status_of,
 )
 from cli.demo.sources import Plan, Source
 from cli.importing.submission import Submission
@@ -94,10 +96,11 @@ async def _import(
     pace: Pace,
     on_sent: Callable[[int], None],
 ) -> None:
-    through_kafka = source.through("kafka")
     topic = await await_topic(settings, source.service, organisation)
+    through_http = await _still_to_send(client, source.through("http"), on_sent)
+    through_kafka = await _still_to_send(client, source.through("kafka"), on_sent)
     doors = [
-        asyncio.create_task(send_over_http(client, source.through("http"), pace, on_sent)),
+        asyncio.create_task(send_over_http(client, through_http, pace, on_sent)),
         asyncio.create_task(send_over_kafka(settings, topic, through_kafka, pace, on_sent)),
     ]
     try:
@@ -105,7 +108,30 @@ async def _import(
     finally:
         for one in doors:
             one.cancel()
-    await await_accepted(client, through_kafka)
+    await await_settled(client, through_kafka)
+
+
+async def _still_to_send(
+    client: ApiClient, submissions: list[Submission], on_sent: Callable[[int], None]
+) -> list[Submission]:
+    """Nothing when the last one was accepted, for a door takes them in order; else all of them.
+
+    Those that were accepted before have no second effect.
+    """
+    if submissions and await status_of(client, submissions[-1]) == "accepted":
+        on_sent(len(submissions))
+        return []
+    return submissions
+
+
+async def require_complete(estate: LocalEstate, source: Source) -> None:
+    """Find out which submission of a source is not in the log.
+
+    Raises: ImportRefusedError naming one that was not accepted.
+    """
+    url = estate.services[source.service].url
+    async with ApiClient(url, estate.keys["emitter"], deadline_s=PATIENCE_S) as client:
+        await require_accepted(client, [one for row in source.rows for one in row.submissions])
 
 
 async def _register_home(estate: LocalEstate, home: Submission) -> str:

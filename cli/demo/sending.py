@@ -142,16 +142,20 @@ async def await_topic(settings: KafkaSettings, service: str, organisation: str) 
             await asyncio.sleep(_POLL_S)
 
 
-async def await_accepted(client: ApiClient, submissions: Sequence[Submission]) -> None:
-    """Wait until the last submission is settled, which is after all before it; check every one.
-
-    Raises: ImportRefusedError naming the first that was refused.
-    """
+async def await_settled(client: ApiClient, submissions: Sequence[Submission]) -> None:
+    """Wait until the last submission is settled, which it is after all before it."""
     if not submissions:
         return
     async with asyncio.timeout(_PATIENCE_S):
-        while not await _is_settled(client, submissions[-1]):
+        while await status_of(client, submissions[-1]) not in {"accepted", "rejected"}:
             await asyncio.sleep(_POLL_S)
+
+
+async def require_accepted(client: ApiClient, submissions: Sequence[Submission]) -> None:
+    """Look every submission up.
+
+    Raises: ImportRefusedError naming one that was not accepted.
+    """
     gate = asyncio.Semaphore(20)
 
     async def check(one: Submission) -> None:
@@ -163,8 +167,9 @@ async def await_accepted(client: ApiClient, submissions: Sequence[Submission]) -
     await asyncio.gather(*(check(one) for one in submissions))
 
 
-async def _is_settled(client: ApiClient, submission: Submission) -> bool:
-    return (await _look_up(client, submission))["status"] in {"accepted", "rejected"}
+async def status_of(client: ApiClient, submission: Submission) -> str:
+    """What came of a submission so far: accepted, rejected, pending or unknown."""
+    return str((await _look_up(client, submission))["status"])
 
 
 async def _look_up(client: ApiClient, submission: Submission) -> Any:

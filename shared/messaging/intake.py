@@ -24,7 +24,7 @@ from shared.eventstore.reader import Pool
 from shared.eventstore.types import Outcome
 from shared.eventstore.writer import LogWriter
 from shared.failpoints import reach
-from shared.messaging.intake_store import IntakeStore, Mark, MarkMovedError
+from shared.messaging.intake_store import IntakeStore, Mark, MarkMovedError, Move
 from shared.messaging.kafka import (
     KafkaAdmin,
     KafkaSettings,
@@ -46,6 +46,7 @@ Organisations = Callable[[], Awaitable[Collection[str]]]
 """Tells which organisations may submit; each gets a topic."""
 
 _KAFKA_DEADLINE_S: Final = 10.0
+_TRIED_ALONE_AFTER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class _Place:
     first_offset: int
     next_offset: int
     proof: bytes | None
+    failures: int = 0
 
 
 class Intake:
@@ -295,7 +297,7 @@ class Intake:
         """Settle records and move the marks; what is not settled is read again, a little later."""
         # The barrier also narrows the time in which two intakes could hold the same records.
         await self._lease.renew()
-        lanes = [self._lane(place, run) for place, run in records.items()]
+        lanes = self._lanes(records)
         for lane in lanes:
             lane.enqueue(self._writer, self._to_command)
         await self._answers([future for lane in lanes for future in lane.waiting()])
@@ -306,20 +308,42 @@ class Intake:
         if moves:
             await self._store.advance(moves, rejections)
             reach("intake.offset_stored")
+        self._settle(lanes, moves)
+        self._count([result for results in done.values() for result in results])
+        left = [p for p, run in records.items() if len(done.get(p, ())) < len(run)]
+        await self._rewind(left, consumer)
+
+    def _lanes(self, records: Records) -> list[Lane]:
+        """One lane for each partition, or a single one for a record that must be tried alone."""
+        for place, run in records.items():
+            if self._places[place].failures >= _TRIED_ALONE_AFTER:
+                return [self._lane(place, run[:1], last_resort=True)]
+        return [self._lane(place, run) for place, run in records.items()]
+
+    def _lane(
+        self,
+        place: TopicPartition,
+        run: Sequence[ConsumerRecord[bytes, bytes]],
+        *,
+        last_resort: bool = False,
+    ) -> Lane:
+        return Lane(
+            place=place,
+            organisation=submitting_organisation(place.topic, self._service) or "",
+            behind=self._places[place].mark,
+            records=run,
+            holds=lambda: self._lease.valid,
+            explain=self._explain,
+            last_resort=last_resort,
+        )
+
+    def _settle(self, lanes: Sequence[Lane], moves: Sequence[Move]) -> None:
+        for lane in lanes:
+            state = self._places[lane.place]
+            state.failures = state.failures + 1 if lane.failed_strangely() else 0
         for move in moves:
             self._places[move.place].mark = move.upto
             self._places[move.place].next_offset = move.upto
-        self._count([result for results in done.values() for result in results])
-        await self._rewind(
-            [lane for lane in lanes if len(done[lane.place]) < len(lane.records)], consumer
-        )
-
-    def _lane(self, place: TopicPartition, run: Sequence[ConsumerRecord[bytes, bytes]]) -> Lane:
-        organisation = submitting_organisation(place.topic, self._service)
-        if organisation is None:
-            raise ValueError(f"{place.topic} is no submissions topic")
-        mark = self._places[place].mark
-        return Lane(place, organisation, mark, run, lambda: self._lease.valid, self._explain)
 
     async def _answers(self, waiting: Sequence["asyncio.Future[Outcome]"]) -> None:
         """Wait for the writer, which answers every command, keeping the lease."""
@@ -328,13 +352,13 @@ class Intake:
             _, left = await asyncio.wait(left, timeout=self._limits.lease_renew_s)
             await self._lease.renew_when_due(self._limits.lease_renew_s)
 
-    async def _rewind(self, lanes: Sequence[Lane], consumer: AIOKafkaConsumer) -> None:
-        if not lanes:
+    async def _rewind(self, places: Sequence[TopicPartition], consumer: AIOKafkaConsumer) -> None:
+        if not places:
             self._become("working")
             return
         self._become("log-unavailable")
-        for lane in lanes:
-            consumer.seek(lane.place, self._places[lane.place].next_offset)
+        for place in places:
+            consumer.seek(place, self._places[place].next_offset)
         await asyncio.sleep(self._limits.retry_s)
 
     def _count(self, results: Sequence[object]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import asyncpg
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -15,6 +16,7 @@ from shared.contracts.topics import MAX_EVENT_BYTES
 from shared.eventstore.types import (
     CommandRefusedError,
     Decision,
+    EventStoreError,
     LogUnavailableError,
     Outcome,
     OverloadedError,
@@ -24,6 +26,7 @@ from shared.eventstore.types import (
 from shared.eventstore.view import MissingError
 from shared.eventstore.writer import LogWriter
 from shared.messaging.intake_store import Move, Rejection
+from shared.messaging.lease import DATABASE_ERRORS
 from shared.messaging.submissions import (
     Headers,
     Refusal,
@@ -59,6 +62,22 @@ _UNREADABLE: Final = Refusal(
         "status": 422,
     }
 )
+
+
+_UNDECIDABLE: Final = Refusal(
+    {
+        "type": "/problems/submission-undecidable",
+        "title": "Deciding the submission failed in a way that no rule foresees.",
+        "status": 500,
+    }
+)
+
+
+def _is_outage(error: BaseException | None) -> bool:
+    """Whether what kept a command out of the log has nothing to do with the command."""
+    if isinstance(error, asyncpg.DataError):
+        return False
+    return isinstance(error, EventStoreError | DATABASE_ERRORS)
 
 
 class UndecidableError(CommandRefusedError):
@@ -97,7 +116,9 @@ class Lane:
 
     `behind` is the partition's stored mark. `holds` tells whether this process still has the
     intake to itself; it is asked where commands are decided, under the log's gate, so that a
-    process that was frozen cannot decide what another has answered meanwhile.
+    process that was frozen cannot decide what another has answered meanwhile. A lane of
+    `last_resort` is one record that failed again and again and is now tried alone: a failure that
+    is no outage is then its own, and refuses it.
     """
 
     place: TopicPartition
@@ -106,6 +127,7 @@ class Lane:
     records: Sequence[ConsumerRecord[bytes, bytes]]
     holds: Callable[[], bool]
     explain: Explain
+    last_resort: bool = False
     steps: list[_Waiting | Refusal] = field(default_factory=list)
     _checked: int = 0
     _blocked: bool = False
@@ -171,9 +193,25 @@ class Lane:
             case None:
                 return step.result()
             case CommandRefusedError() as refused:
-                return Refusal(self.explain(refused))
+                return Refusal(self._explained(refused))
+            case error if self.last_resort and not _is_outage(error):
+                return _UNDECIDABLE
             case _:
                 return None
+
+    def failed_strangely(self) -> bool:
+        """Whether the first record that is not settled met something else than an outage."""
+        step = next((s for s in self.steps if self._result(s) is None), None)
+        if step is None or isinstance(step, Refusal) or not step.done() or step.cancelled():
+            return False
+        return not _is_outage(step.exception())
+
+    def _explained(self, refused: CommandRefusedError) -> Mapping[str, Any]:
+        try:
+            return self.explain(refused) or explain_plainly(refused)
+        except Exception:
+            _log.exception("refusal_not_explained")
+            return explain_plainly(refused)
 
     def _guarded(self, command: PendingCommand, index: int) -> Callable[[View], Decision]:
         def decide(view: View) -> Decision:
@@ -185,7 +223,7 @@ class Lane:
                 raise
             except Exception as error:
                 _log.exception("submission_undecidable", key=command.key)
-                raise UndecidableError("The submission cannot be decided.") from error
+                raise UndecidableError(_UNDECIDABLE.problem["title"]) from error
 
         return decide
 

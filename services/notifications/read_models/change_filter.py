@@ -4,7 +4,7 @@ Must not hold a rule of the estate.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from services.notifications.read_models.change import Change
 from services.notifications.read_models.projection import CHANGES
@@ -61,14 +61,17 @@ class ChangeFilter:
             )
         )
 
+    def touched(self) -> tuple[list[str] | None, list[str] | None]:
+        """Services and organisations as parameters of a statement."""
+        return _listed(self.services), _listed(self.organisations)
 
-async def statement_arguments(connection: Connection, wanted: ChangeFilter) -> tuple[Any, ...]:
-    """Types, services, organisations, as parameters; prefixes as the types there are with them."""
-    types = wanted.types
-    if types is not None and wanted.type_prefixes:
-        rows = await connection.fetch(_TYPES, list(wanted.type_prefixes))
-        types = types.union(row["type"] for row in rows)
-    return _listed(types), _listed(wanted.services), _listed(wanted.organisations)
+
+async def existing_types(connection: Connection, wanted: ChangeFilter) -> list[str] | None:
+    """The types that are wanted, beginnings replaced by the types there are; None: any."""
+    if wanted.types is None or not wanted.type_prefixes:
+        return _listed(wanted.types)
+    rows = await connection.fetch(_TYPES, list(wanted.type_prefixes))
+    return sorted(wanted.types.union(row["type"] for row in rows))
 
 
 async def with_all_names(connection: Connection, wanted: ChangeFilter) -> ChangeFilter:

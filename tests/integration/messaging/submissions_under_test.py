@@ -29,6 +29,13 @@ SUBJECT = "org_" + "a" * 32
 QUICK = IntakeLimits(lease_ttl_s=1.0, lease_renew_s=0.3, refresh_s=0.2, standby_poll_s=0.2)
 
 
+class Unsealable(OrganisationRenamed):
+    """An event that fails in the writer, outside the decision."""
+
+    def to_json(self) -> dict[str, Any]:
+        raise ArithmeticError
+
+
 class OutOfOrderError(CommandRefusedError):
     """The stream is not at the version that the submission expects."""
 
@@ -51,6 +58,8 @@ def to_command(raw: bytes, organisation: str, _headers: Headers) -> PendingComma
         version = view.load(ORGANISATIONS, subject).version
         if expects is not None and version != expects:
             raise OutOfOrderError(f"version is {version}, not {expects}")
+        if subject == "unsealable":
+            return Decision(subject, (NewEvent(subject, Unsealable(name="x"), EFFECTIVE),))
         event = NewEvent(subject, OrganisationRenamed(name=document["id"]), EFFECTIVE)
         return Decision(subject, (event,))
 

@@ -212,6 +212,19 @@ async def test_an_overloaded_writer_delays_but_keeps_order(
     assert await names_in(log) == [f"s-{n}" for n in range(40)]
 
 
+async def test_a_command_that_always_fails_in_the_writer_blocks_nothing_for_ever(
+    log: LogUnderTest, kafka: KafkaSettings
+) -> None:
+    values = [submission(1), submission(2, subject="unsealable"), submission(3)]
+    await put_all(kafka, topic_of(log), values)
+    async with running(log, kafka) as intake:
+        await until_mark(log, 3)
+        await eventually(lambda: intake.status.state == "working")
+        assert intake.status.rejected == 1
+    assert await log.pool.fetchval("SELECT id FROM messaging.rejections") == "s-2"
+    assert await names_in(log) == ["s-1", "s-3"]
+
+
 async def test_a_stopped_writer_rejects_nothing(log: LogUnderTest, kafka: KafkaSettings) -> None:
     halt = "UPDATE log.head SET halted = $1"
     await log.pool.execute(halt, "test")

@@ -113,7 +113,7 @@ async def open_log(access: DatabaseAccess, name: str) -> AsyncIterator[ServiceLo
 def registered(
     subject: str, name: str, at: datetime = LONG_AGO, corrects: tuple[int, ...] = ()
 ) -> NewEvent:
-    data = ServiceRegistered(name=name, kind=ServiceKind.API, slug=subject)
+    data = ServiceRegistered(name=name, kind=ServiceKind.API, slug=subject.replace("_", "-"))
     return NewEvent(subject, _correcting(data, corrects), at)
 
 
