@@ -23,6 +23,7 @@ from shared.audit.postgres_source import SourceUnreadableError
 from shared.audit.report import report_json, report_table
 from shared.contracts.names import parse_positions
 from shared.messaging.kafka import KafkaSettings, KafkaUnreachableError
+from shared.observability.logs import configure_logging
 from shared.projections.feed import FeedStoppedError, FeedUnavailableError
 from shared.projections.folding import ProjectionStoppedError
 
@@ -121,6 +122,7 @@ def rebuild(model: Model = "estate", *, state: State = DEFAULT_STATE) -> None:
 
 
 def _run(action: Any) -> Any:
+    configure_logging("estate", "WARNING")
     try:
         return action()
     except (FeedUnavailableError, KafkaUnreachableError, OSError) as error:

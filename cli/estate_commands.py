@@ -240,7 +240,8 @@ def _show_summary(registry: Mapping[str, Any], dependencies: Mapping[str, Any] |
     for name, count in counts.items():
         rows.add_row(cell(_words(name)), cell(count))
     for phase, count in (registry.get("phases") or {}).items():
-        rows.add_row(cell(f"in phase {phase}"), cell(count))
+        if phase != "unknown":  # That is among the counts.
+            rows.add_row(cell(f"in phase {phase}"), cell(count))
     for one in registry.get("organisations") or []:
         rows.add_row(cell(f"kept by {party(one)}"), cell(one.get("services")))
     if dependencies is not None:

@@ -16,7 +16,7 @@ from cli.failures import Failure, WrongUse, ended_by
 from cli.local_state import write_private
 from cli.options import DEFAULT_STATE, Json, State
 from cli.submit import organisation_id
-from cli.terminal import caption, cell, moment, say, show, show_json, table
+from cli.terminal import caption, cell, keep_whole, moment, say, show, show_json, table
 from shared.auth.keys import (
     IssuedKey,
     KeyRecord,
@@ -101,17 +101,18 @@ def list_(keys_file: KeysFile = None, as_json: Json = False, state: State = DEFA
     if as_json:
         show_json({"items": [_document(record) for record in records]})
         return
-    rows = table("Id", "Whose", "Roles", "Acts for", "Issued (UTC)", "Revoked (UTC)")
+    rows = table("Key", "Whose", "Roles", "Acts for", "Issued (UTC)", "Revoked (UTC)")
     for record in records:
         document = _document(record)
         rows.add_row(
-            cell(record.id, "strike" if record.revoked else ""),
+            cell(record.prefix, "strike" if record.revoked else "cyan"),
             cell(record.principal),
             cell(", ".join(document["roles"])),
             cell(record.organisation),
             cell(moment(document["created"])),
             cell(moment(document["revoked"])),
         )
+    keep_whole(rows, 0, (record.prefix for record in records))
     if records:
         show(rows)
     caption({}, f"{len(records) or 'no'} key{'' if len(records) == 1 else 's'}")
@@ -119,7 +120,9 @@ def list_(keys_file: KeysFile = None, as_json: Json = False, state: State = DEFA
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="ID", help="Its id or prefix, not the key itself.")],
+    key: Annotated[
+        str, typer.Argument(metavar="ID", help="Its id, or its prefix as listed; not the key.")
+    ],
     keys_file: KeysFile = None,
     as_json: Json = False,
     state: State = DEFAULT_STATE,

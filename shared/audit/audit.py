@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from shared.audit.checkpoint import Checkpoint
 from shared.audit.findings import LogReport, lowest
@@ -72,8 +73,11 @@ async def audit_log(
 async def _read_topic(
     consumer: AIOKafkaConsumer, name: str, last: int, on_progress: OnProgress
 ) -> TopicReading:
-    async with aclosing(topic_records(consumer, name)) as records:
-        return await read_topic(records, lambda position: on_progress("topic", position, last))
+    try:
+        async with aclosing(topic_records(consumer, name)) as records:
+            return await read_topic(records, lambda position: on_progress("topic", position, last))
+    except KafkaError as error:
+        raise SourceUnreadableError(f"the topic {name} cannot be read: {error!r}") from error
 
 
 @contextmanager

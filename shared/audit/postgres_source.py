@@ -85,7 +85,8 @@ class LogSnapshot:
 
         Close it before anything else is asked of the snapshot; after an early close nothing may.
 
-        Raises: SourceUnreadableError; TimeoutError when the database sends nothing for long.
+        Raises: SourceUnreadableError; TimeoutError when the database sends nothing for long, which
+        `open_snapshot` turns into the former.
         """
         pending = bytearray()
         is_first = True
@@ -140,8 +141,8 @@ async def open_snapshot(dsn: str) -> AsyncIterator[LogSnapshot]:
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await connection.execute(_NO_SORT)
         yield LogSnapshot(connection, await _read_head(connection))
-    except asyncpg.PostgresError as error:
-        raise SourceUnreadableError(f"the log cannot be read: {error}") from error
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+        raise SourceUnreadableError(f"the log cannot be read: {error!r}") from error
     finally:
         connection.terminate()
 
@@ -160,7 +161,13 @@ async def _connect(dsn: str) -> Connection:
         return await asyncpg.connect(
             dsn, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0, server_settings=_SETTINGS
         )
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
+    except (
+        OSError,
+        TimeoutError,
+        ValueError,
+        asyncpg.InterfaceError,
+        asyncpg.PostgresError,
+    ) as error:
         raise SourceUnreadableError(f"the database cannot be reached: {error}") from error
 
 

@@ -27,7 +27,7 @@ def _reference(text: str) -> str:
 
 
 def _alias(text: str) -> str:
-    if not is_alias(text) or text.startswith("contact:"):
+    if not is_alias(text):
         raise ValueError("is no alias such as source:name")
     return text
 

@@ -10,6 +10,7 @@ from typing import Final
 ID_PATTERN: Final = re.compile(r"(?P<prefix>[a-z]{3})_[0-9a-f]{32}")
 SLUG_PATTERN: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 ALIAS_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}:[^\x00-\x1f\x7f]{1,200}")
+CONTACT_PREFIX: Final = "contact:"
 CONTACT_PATTERN: Final = re.compile(r"contact:[a-z0-9-]{1,64}")
 POSITION_PATTERN: Final = re.compile(
     r"(?P<log>[a-z]+)(?:@(?P<timeline>[1-9][0-9]{0,8}))?:(?P<position>0|[1-9][0-9]{0,17})"
@@ -32,8 +33,11 @@ def is_alias(reference: str) -> bool:
     """Whether `reference` has the form `<source>:<external id>`, all of it printable.
 
     Bidirectional controls and invisible characters are not, so no two aliases look alike by them.
+    The source `contact` is not for aliases: what follows it must be opaque.
     """
-    return reference.isprintable() and ALIAS_PATTERN.fullmatch(reference) is not None
+    if reference.startswith(CONTACT_PREFIX) or not reference.isprintable():
+        return False
+    return ALIAS_PATTERN.fullmatch(reference) is not None
 
 
 def slugify(name: str) -> str:

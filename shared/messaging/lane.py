@@ -73,11 +73,14 @@ _UNDECIDABLE: Final = Refusal(
 )
 
 
+_OUTAGES: Final = (EventStoreError, *DATABASE_ERRORS)
+
+
 def _is_outage(error: BaseException | None) -> bool:
     """Whether what kept a command out of the log has nothing to do with the command."""
     if isinstance(error, asyncpg.DataError):
         return False
-    return isinstance(error, EventStoreError | DATABASE_ERRORS)
+    return isinstance(error, _OUTAGES)
 
 
 class UndecidableError(CommandRefusedError):
@@ -209,7 +212,7 @@ class Lane:
     def _explained(self, refused: CommandRefusedError) -> Mapping[str, Any]:
         try:
             return self.explain(refused) or explain_plainly(refused)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a record must not stop those behind it.
             _log.exception("refusal_not_explained")
             return explain_plainly(refused)
 

@@ -142,7 +142,7 @@ def build_log_service(
         pool,
         kafka,
         clock,
-        _record_reader(doors),
+        _record_reader(doors, new_id),
         organisations,
         holder=holder,
         explain=_explain,
@@ -190,13 +190,16 @@ def _writer_connection(
     return connect
 
 
-def _record_reader(doors: Doors) -> Callable[[bytes, str, Headers], PendingCommand | Refusal]:
+def _record_reader(
+    doors: Doors, new_id: IdSource
+) -> Callable[[bytes, str, Headers], PendingCommand | Refusal]:
     """Read a Kafka record as the submission of its topic's organisation."""
 
     def read(raw: bytes, organisation: str, _headers: Headers) -> PendingCommand | Refusal:
         try:
             tree = parse_json(raw)
-            return doors.from_submission(tree, kafka_principal(organisation), "kafka", "")
+            principal = kafka_principal(organisation)
+            return doors.from_submission(tree, principal, "kafka", new_id(""))
         except BadJson as error:
             kind = INVALID_REQUEST if isinstance(error, BadText) else MALFORMED_JSON
             problem = Problem(kind, errors=[Fault(error.pointer, error.detail)])

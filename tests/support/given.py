@@ -86,7 +86,7 @@ class Asked:
         return decision
 
     def then_nothing(self) -> Decision:
-        """The command is accepted and changes nothing; the answer tells the version it stands at."""
+        """The command is accepted and changes nothing; the answer tells the present version."""
         decision = self.then()
         assert "version" in decision.answer
         return decision

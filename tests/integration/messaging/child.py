@@ -25,7 +25,7 @@ class Child:
         return self.reports[-1] if self.reports else {}
 
     async def until(
-        self, condition: Callable[[dict[str, Any]], bool], deadline_s: float = 20.0
+        self, condition: Callable[[dict[str, Any]], bool], deadline_s: float = 40.0
     ) -> None:
         async with asyncio.timeout(deadline_s):
             while not condition(self.last):

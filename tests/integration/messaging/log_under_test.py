@@ -155,7 +155,7 @@ def settings_for(access: KafkaAccess) -> KafkaSettings:
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[bool] | bool], deadline_s: float = 20.0
+    condition: Callable[[], Awaitable[bool] | bool], deadline_s: float = 40.0
 ) -> None:
     """Return when the condition holds; fail at the deadline."""
     async with asyncio.timeout(deadline_s):

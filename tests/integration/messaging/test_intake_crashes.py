@@ -20,7 +20,7 @@ from tests.integration.messaging.topics import put
 INTAKE = "tests.integration.messaging.intake_process"
 
 
-async def until_mark(log: LogUnderTest, offset: int, deadline_s: float = 20.0) -> None:
+async def until_mark(log: LogUnderTest, offset: int, deadline_s: float = 40.0) -> None:
     async def there() -> bool:
         return await mark_of(log) == offset
 
@@ -88,7 +88,7 @@ async def test_submissions_wait_out_a_lost_database(
     await put(kafka, topic_of(log), [submission(n, expects=n) for n in range(50, 100)])
     await eventually(lambda: intake.status.state != "working")
     await messaging_backing.start_postgres()
-    await until_mark(log, 100, 30.0)
+    await until_mark(log, 100)
     assert intake.status.rejected == 0
     await intake.stop()
     assert await names_in(log) == [f"s-{n}" for n in range(100)]

@@ -202,9 +202,7 @@ def test_an_organisation_renames_itself_and_its_teams_and_nobody_else_does() -> 
 
 
 def test_a_team_that_begins_tomorrow_is_renamed_by_its_parent_today() -> None:
-    begun = team()
     later = organisation(TEAM, "later", kind=OrganisationKind.TEAM, parent=CABINET, at=TOMORROW)
-    assert begun.claims
     log = given(organisation(), later)
     command = RenameOrganisation(name="x")
     asked = log.when(decider.rename, command, TEAM, by=emitter(CABINET), effective_at=TOMORROW)
