@@ -16,6 +16,7 @@ from services.dependencies.read_models.edges import (
     next_edges,
     page_of_dependencies,
 )
+from services.dependencies.read_models.projection import LOG
 from services.dependencies.read_models.summary import edge_json, node_json, summarise, unresolved
 from shared.commands.command import Reference
 from shared.eventstore.reader import LogReader
@@ -23,6 +24,7 @@ from shared.http.problems import NOT_FOUND, NOT_KNOWN_THEN, Problem
 from shared.http.routes import Call, Reply, Route
 from shared.reads.reading import Asked, MomentQuery, PageQuery, Reads, first_or_not_known
 from shared.reads.routes import log_route, read_route
+from shared.reads.version import versioned
 
 
 class ReachQuery(MomentQuery):
@@ -125,9 +127,10 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
 
     async def one(call: Call[None, MomentQuery]) -> Reply:
         async with reads.ask(call.query) as asked:
-            edges = await edges_of(asked.connection, [call.path["dependency"]], asked.moment)
+            subject = call.path["dependency"]
+            edges = await edges_of(asked.connection, [subject], asked.moment)
             document = first_or_not_known([edge_json(edge) for edge in edges])
-            return Reply(body=asked.answer(document))
+            return await versioned(asked, LOG, f"dependency-{subject}", document)
 
     return (
         read_route(

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from services.registry.read_models.history import stream_history
 from services.registry.read_models.organisations import list_organisations, organisations_at
+from services.registry.read_models.projection import LOG
 from services.registry.read_models.references import require
 from services.registry.read_models.service import services_at
 from services.registry.read_models.service_list import ServiceFilter, list_services
@@ -30,6 +31,7 @@ from shared.reads.reading import (
     moment_of,
 )
 from shared.reads.routes import log_route, read_route
+from shared.reads.version import versioned
 
 NONE: Final = "none"
 _LISTED: Final = {"true": True, "false": False, "all": None}
@@ -92,7 +94,8 @@ def _service_routes(reads: Reads, reader: LogReader, clock: Clock) -> tuple[Rout
         async with reads.ask(call.query) as asked:
             subject = await require(asked.connection, "service", call.path["service"])
             documents = await services_at(asked.connection, [subject], asked.moment)
-            return Reply(body=asked.answer(first_or_not_known(documents)))
+            document = first_or_not_known(documents)
+            return await versioned(asked, LOG, f"service-{subject}", document)
 
     async def history(call: Call[None, PageQuery]) -> Reply:
         async with reads.ask(call.query) as asked:
@@ -136,7 +139,8 @@ def _organisation_routes(reads: Reads) -> tuple[Route, ...]:
             reference = call.path["organisation"]
             subject = await require(asked.connection, "organisation", reference)
             documents = await organisations_at(asked.connection, [subject], asked.moment)
-            return Reply(body=asked.answer(first_or_not_known(documents)))
+            document = first_or_not_known(documents)
+            return await versioned(asked, LOG, f"organisation-{subject}", document)
 
     return (
         read_route(

@@ -114,4 +114,4 @@ async def _take_lock(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     # whoever waits holds a snapshot that the index build waits for.
     async with asyncio.timeout(_LOCK_DEADLINE_S):
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
-            await asyncio.sleep(_LOCK_POLL_S)  # noqa: ASYNC110 - the lock is in the database.
+            await asyncio.sleep(_LOCK_POLL_S)

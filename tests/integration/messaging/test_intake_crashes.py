@@ -85,9 +85,11 @@ async def test_submissions_wait_out_a_lost_database(
     except LaunchError:
         await intake.stop()
         pytest.skip("the database server is not ours to kill")
-    await put(kafka, topic_of(log), [submission(n, expects=n) for n in range(50, 100)])
-    await eventually(lambda: intake.status.state != "working")
-    await messaging_backing.start_postgres()
+    try:
+        await put(kafka, topic_of(log), [submission(n, expects=n) for n in range(50, 100)])
+        await eventually(lambda: intake.status.state != "working")
+    finally:
+        await messaging_backing.start_postgres()
     await until_mark(log, 100)
     assert intake.status.rejected == 0
     await intake.stop()
