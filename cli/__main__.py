@@ -7,6 +7,7 @@ import io
 import sys
 
 from cli.app import app
+from cli.failures import Failure, ended_by
 
 
 def main() -> None:
@@ -15,7 +16,10 @@ def main() -> None:
         # A terminal that cannot show a letter gets its code instead of a crash.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app(prog_name="estate")
+    try:
+        app(prog_name="estate")
+    except Failure as failure:
+        raise SystemExit(ended_by(failure).exit_code) from None
 
 
 if __name__ == "__main__":

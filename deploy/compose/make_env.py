@@ -17,7 +17,9 @@ from deploy.compose.names import secrets_needed
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _RANDOM_BYTES: Final = 24
-_HEAD: Final = "# Made once for this estate by deploy/compose/make_env.py. Keep it; show it to nobody.\n"
+_HEAD: Final = (
+    "# Made once for this estate by deploy/compose/make_env.py. Keep it; show it to nobody.\n"
+)
 
 
 def env_text() -> str:

@@ -131,7 +131,7 @@ def _check(code: int, message: str | None) -> None:
 async def _until(holds: Callable[[], Awaitable[bool]], otherwise: str) -> None:
     try:
         async with asyncio.timeout(_EFFECT_DEADLINE_S):
-            while not await holds():  # noqa: ASYNC110 - another process changes it.
+            while not await holds():
                 await asyncio.sleep(_POLL_INTERVAL_S)
     except TimeoutError as error:
         raise LaunchError(f"After {_EFFECT_DEADLINE_S:.0f} s {otherwise}.") from error

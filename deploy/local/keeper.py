@@ -184,7 +184,7 @@ async def _obey_until_end_of_file(keeper: Keeper) -> None:
 
 async def _until_parent_changes(parent: int) -> None:
     """A fork of the parent may hold the pipe open after the parent's death: look as well."""
-    while os.getppid() == parent:  # noqa: ASYNC110 - nothing tells of a parent's death.
+    while os.getppid() == parent:
         await asyncio.sleep(_PARENT_CHECK_INTERVAL_S)
 
 

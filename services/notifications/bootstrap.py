@@ -55,5 +55,6 @@ def build(
             "projection": projection_ready(runner),
         },
     )
+    app.on_shutdown.append(feed.end_streams)
     gauges = Gauges([watch_runner(app[METRICS], runner)])
     return BuiltService(app, (PoolComponent(pool), models, runner, feed, gauges))

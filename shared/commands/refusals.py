@@ -6,7 +6,7 @@ Must not hold an estate rule; each service names its own refusals beside its dec
 from typing import ClassVar
 
 from shared.eventstore.types import CommandRefusedError
-from shared.http.problems import Fault, Problem, ProblemKind, define_problem
+from shared.http.problems import STALE_VERSION, Fault, Problem, ProblemKind, define_problem
 
 
 class Refusal(CommandRefusedError):  # noqa: N818 - a refusal is an answer, not a fault.
@@ -17,10 +17,18 @@ class Refusal(CommandRefusedError):  # noqa: N818 - a refusal is an answer, not 
 
     KIND: ClassVar[ProblemKind]
 
-    def __init_subclass__(cls, *, slug: str, title: str, advice: str, status: int = 409) -> None:
-        """Make the kind of problem that this refusal is answered with."""
+    def __init_subclass__(
+        cls,
+        *,
+        slug: str = "",
+        title: str = "",
+        advice: str = "",
+        status: int = 409,
+        kind: ProblemKind | None = None,
+    ) -> None:
+        """Make the kind of problem that this refusal is answered with, or take one that exists."""
         super().__init_subclass__()
-        cls.KIND = define_problem(slug, status, title, advice)
+        cls.KIND = kind or define_problem(slug, status, title, advice)
 
     def __init__(self, detail: str, pointer: str | None = None) -> None:
         super().__init__(detail)
@@ -53,13 +61,7 @@ class NotYoursError(
     """An emitter acts for one organisation only."""
 
 
-class StaleVersionError(
-    Refusal,
-    slug="version-moved-on",
-    status=412,
-    title="It has changed since it was read",
-    advice="Read it again, look at what changed, and send the command with the new ETag.",
-):
+class StaleVersionError(Refusal, kind=STALE_VERSION):
     """If-Match names a version that is no longer the newest."""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from shared.auth.principals import Role
-from shared.commands.command import COMMANDERS, CommandType
+from shared.commands.command import CommandType
 from shared.commands.doors import (
     Doors,
     EmitterSource,
@@ -27,8 +27,9 @@ from shared.messaging.submissions import Submissions
 from shared.reads.reading import database_needed
 
 MAX_BATCH: Final = 500
+_SUBMITTERS: Final = frozenset({Role.EMITTER})
 _BATCH_MAX_BYTES: Final = 4 * 1024 * 1024
-_COMMAND_PROBLEMS: Final = ("unknown-reference", "not-yours", "version-moved-on", "key-reused")
+_COMMAND_PROBLEMS: Final = ("unknown-reference", "not-yours", "stale-version", "key-reused")
 _CLOUDEVENT: Final = "application/cloudevents+json"
 _CLOUDEVENTS: Final = "application/cloudevents-batch+json"
 
@@ -175,7 +176,7 @@ def submission_routes(
             method="POST",
             path="/v1/submissions",
             handler=submit,
-            allow=COMMANDERS,
+            allow=_SUBMITTERS,
             operation_id="submit",
             summary="Submit one change, or up to 500, as CloudEvents",
             description=(
@@ -195,7 +196,7 @@ def submission_routes(
             method="GET",
             path="/v1/submissions",
             handler=look_up,
-            allow=frozenset({Role.EMITTER, Role.ADMIN}),
+            allow=_SUBMITTERS,
             operation_id="submission_status",
             summary="What came of a submission",
             description=(

@@ -3,6 +3,7 @@
 Must not do IO: what a decision needs and nobody loaded is reported as missing.
 """
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,15 +138,24 @@ class Batch:
         return Outcome(outcome.answer, outcome.first_position, outcome.last_position, replayed=True)
 
     def _check_claims(self, events: Sequence[NewEvent]) -> None:
+        """Refuse names that are taken, and learn at once everything that is not loaded yet."""
         taken: dict[Claim, str] = {}
+        complete = True
         for event in events:
             stream = self._category(event).stream(event.subject)
             for claim in event.claims:
-                holder = taken.get(claim) or self.view.claimed(claim.kind, claim.value)
+                try:
+                    holder = taken.get(claim) or self.view.claimed(claim.kind, claim.value)
+                except MissingError:
+                    complete = False
+                    continue
                 if holder not in {None, stream}:
                     raise NameTakenError(claim)
                 taken[claim] = stream
-            self.view.load(self._category(event), event.subject)
+            with contextlib.suppress(MissingError):
+                self.view.load(self._category(event), event.subject)
+        if not (complete and self.view.is_complete):
+            raise MissingError
 
     def _category(self, event: NewEvent) -> Category[Any]:
         return self.categories[event.data.TYPE.split(".", 2)[1]]

@@ -52,6 +52,16 @@ class WriterLimits:
     decide_max_passes: int = 64
 
 
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """A commit: where the log ends now, what it took, how long from the gate to durable."""
+
+    position: int
+    events: int
+    commands: int
+    duration_s: float
+
+
 @dataclass(slots=True)
 class _Waiting:
     command: PendingCommand
@@ -65,7 +75,7 @@ class _CommitUnknownError(Exception):
 class LogWriter:
     """Takes commands, decides them in order, appends what they lead to, answers when it is durable.
 
-    A caller that is cancelled does not cancel its command. `on_append` is told each new head.
+    A caller that is cancelled does not cancel its command. `on_batch` is told of each commit.
     """
 
     def __init__(
@@ -77,7 +87,7 @@ class LogWriter:
         *,
         limits: WriterLimits | None = None,
         look_up: LookUp | None = None,
-        on_append: Callable[[int], None] = lambda _position: None,
+        on_batch: Callable[[BatchDone], None] = lambda _done: None,
     ) -> None:
         self._connect = connect
         self._categories = categories
@@ -85,7 +95,7 @@ class LogWriter:
         self._new_id = new_id
         self._limits = limits or WriterLimits()
         self._look_up = look_up
-        self._on_append = on_append
+        self._on_batch = on_batch
         self._cache = Cache(categories)
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -183,6 +193,7 @@ class LogWriter:
 
     async def _append_once(self, connection: Connection, waiting: list[_Waiting]) -> None:
         timeout_s = self._limits.statement_timeout_s
+        started = self._clock.monotonic()
         try:
             await connection.execute(append.OPEN_GATE, timeout=timeout_s)
             batch = await self._decide(connection, [w.command for w in waiting])
@@ -197,7 +208,7 @@ class LogWriter:
         except EventStoreError:
             await connection.execute("ROLLBACK", timeout=timeout_s)
             raise
-        self._finish(batch, waiting)
+        self._finish(batch, waiting, started)
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
         """Write the batch; one of repeats alone is a barrier, since a replay vouches for them."""
@@ -337,10 +348,11 @@ class LogWriter:
                 self._answer(one, found.outcome)
         return rest
 
-    def _finish(self, batch: Batch, waiting: list[_Waiting]) -> None:
+    def _finish(self, batch: Batch, waiting: list[_Waiting], started: float) -> None:
         if batch.accepted:
             batch.view.keep(batch.position)
-            self._on_append(batch.position)
+            spent_s = self._clock.monotonic() - started
+            self._on_batch(BatchDone(batch.position, len(batch.events), len(waiting), spent_s))
         decided = len(batch.results)
         for one, result in zip(waiting[:decided], batch.results, strict=True):
             self._answer(one, result)

@@ -214,13 +214,6 @@ KEY_REUSED = define_problem(
     "A key stands for one request only. Send the first request again unchanged to see its outcome, "
     "or use a new key.",
 )
-TOO_MANY_REQUESTS = define_problem(
-    "too-many-requests",
-    429,
-    "Too many requests",
-    "Wait as long as Retry-After says.",
-    retry_after_s=5,
-)
 INTERNAL = define_problem(
     "internal",
     500,

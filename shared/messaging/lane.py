@@ -25,6 +25,7 @@ from shared.eventstore.types import (
 )
 from shared.eventstore.view import MissingError
 from shared.eventstore.writer import LogWriter
+from shared.http.problems import Problem, define_problem
 from shared.messaging.intake_store import Move, Rejection
 from shared.messaging.lease import DATABASE_ERRORS
 from shared.messaging.submissions import (
@@ -45,34 +46,35 @@ ToCommand = Callable[[bytes, str, Headers], PendingCommand | Refusal]
 Explain = Callable[[CommandRefusedError], Mapping[str, Any]]
 """Makes the problem that tells a sender why the estate's rules refused a command."""
 
-_EMPTY: Final = Refusal(
-    {"type": "/problems/submission-empty", "title": "The record has no value.", "status": 422}
-)
-_TOO_LARGE: Final = Refusal(
-    {
-        "type": "/problems/submission-too-large",
-        "title": f"The record is larger than {MAX_SUBMISSION_BYTES} bytes.",
-        "status": 413,
-    }
-)
-_UNREADABLE: Final = Refusal(
-    {
-        "type": "/problems/submission-unreadable",
-        "title": "The record cannot be read as a submission.",
-        "status": 422,
-    }
-)
+
+def _refusal(slug: str, status: int, title: str, advice: str) -> Refusal:
+    """A reason that needs no rule of the estate; it has a page of its own as every problem."""
+    return Refusal(Problem(define_problem(slug, status, title, advice)).document())
 
 
-_UNDECIDABLE: Final = Refusal(
-    {
-        "type": "/problems/submission-undecidable",
-        "title": "Deciding the submission failed in a way that no rule foresees.",
-        "status": 500,
-    }
+_EMPTY: Final = _refusal(
+    "submission-empty", 422, "The record has no value", "Send a CloudEvent as the record's value."
+)
+_TOO_LARGE: Final = _refusal(
+    "submission-too-large",
+    413,
+    f"The record is larger than {MAX_SUBMISSION_BYTES} bytes",
+    "Send less: one submission asks for one change.",
+)
+_UNREADABLE: Final = _refusal(
+    "submission-unreadable",
+    422,
+    "The record cannot be read as a submission",
+    "Send one CloudEvent 1.0 in structured JSON, in UTF-8.",
+)
+_REFUSED: Final = define_problem(
+    "submission-refused",
+    409,
+    "The submission was refused for a reason that no rule names",
+    "Tell the operators of the service its source and id; their log has the cause.",
 )
 
-
+_UNFORESEEN: Final = "Deciding the submission failed in a way that no rule foresees."
 _OUTAGES: Final = (EventStoreError, *DATABASE_ERRORS)
 
 
@@ -89,7 +91,7 @@ class UndecidableError(CommandRefusedError):
 
 def explain_plainly(error: CommandRefusedError) -> Mapping[str, Any]:
     """Make a problem from what the refusal says."""
-    return {"type": "/problems/submission-refused", "title": str(error), "status": 409}
+    return Problem(_REFUSED, str(error)).document()
 
 
 def read_record(
@@ -198,7 +200,7 @@ class Lane:
             case CommandRefusedError() as refused:
                 return Refusal(self._explained(refused))
             case error if self.last_resort and not _is_outage(error):
-                return _UNDECIDABLE
+                return Refusal(explain_plainly(UndecidableError(_UNFORESEEN)))
             case _:
                 return None
 
@@ -226,7 +228,7 @@ class Lane:
                 raise
             except Exception as error:
                 _log.exception("submission_undecidable", key=command.key)
-                raise UndecidableError(_UNDECIDABLE.problem["title"]) from error
+                raise UndecidableError(_UNFORESEEN) from error
 
         return decide
 

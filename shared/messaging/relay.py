@@ -144,12 +144,10 @@ class Relay:
         limits = self._limits
         try:
             if not await self._lease.take():
-                self._become("standby")
-                return limits.standby_poll_s
+                return self._stand_by()
             await self._lead()
         except LeaseLostError:
-            self._become("standby")
-            return limits.standby_poll_s
+            return self._stand_by()
         except RelayStoppedError as stop:
             return await self._stopped(stop)
         except KafkaUnreachableError as error:
@@ -161,6 +159,12 @@ class Relay:
             self._become("stopped:fault", type(error).__name__)
             return limits.recheck_s
         return limits.retry_s
+
+    def _stand_by(self) -> float:
+        # The backlog is the leader's to report.
+        self._status = replace(self._status, head=self._status.position)
+        self._become("standby")
+        return self._limits.standby_poll_s
 
     async def _stopped(self, stop: RelayStoppedError) -> float:
         if stop.reason == "forked":
@@ -184,13 +188,17 @@ class Relay:
         head = await self._log.head()
         topic = events_topic(self._reader.log, head.publication)
         self._noted = await self._log.published(head.publication)
+        if head.publication != self._status.publication:
+            # Until the tail is proven, the hint is the best that can be said of the backlog.
+            known = replace(self._status, publication=head.publication, position=self._noted)
+            self._status = known
+        self._progress(self._status.position, head)
         async with contextlib.AsyncExitStack() as stack:
             reader = await self._open_topic(topic)
             stack.push_async_callback(reader.close)
             position, self._end_offset = await prove_tail(reader, self._reader, self._noted)
             if head.halted is not None:
                 raise RelayStoppedError("halted", head.halted)
-            self._status = replace(self._status, publication=head.publication)
             self._progress(position, head)
             producer = await start_producer(
                 self._settings, batch_max_bytes=self._limits.batch_max_bytes

@@ -24,12 +24,12 @@ LOG_APPEND_DURATION: Final = "estate_log_append_duration_seconds"
 LOG_QUEUE_COMMANDS: Final = "estate_log_queue_commands"
 RELAY_POSITION: Final = "estate_relay_position"
 RELAY_BACKLOG: Final = "estate_relay_backlog_events"
-RELAY_REBUILDS: Final = "estate_relay_rebuilds_total"
-INTAKE_SUBMISSIONS: Final = "estate_intake_submissions_total"
+RELAY_REBUILDS: Final = "estate_relay_producer_rebuilds"
+INTAKE_SUBMISSIONS: Final = "estate_intake_submissions"
 PROJECTION_POSITION: Final = "estate_projection_position"
 PROJECTION_LAG_EVENTS: Final = "estate_projection_lag_events"
 PROJECTION_STOPPED: Final = "estate_projection_stopped"
-PROJECTION_DROPPED: Final = "estate_projection_dropped_events_total"
+PROJECTION_DROPPED: Final = "estate_projection_dropped_events"
 
 HELP: Final[Mapping[str, str]] = {
     BUILD_INFO: "The version of the service that runs; the value is always 1.",
@@ -39,16 +39,16 @@ HELP: Final[Mapping[str, str]] = {
     LOG_POSITION: "Position of the last event committed to the log.",
     LOG_APPENDS: "Events committed to the log by this process.",
     LOG_BATCH_COMMANDS: "Commands decided in one commit of the log.",
-    LOG_APPEND_DURATION: "Time a command waited from the queue to its commit.",
+    LOG_APPEND_DURATION: "Time of a batch from asking for the gate to its durable commit.",
     LOG_QUEUE_COMMANDS: "Commands waiting for the log writer.",
     RELAY_POSITION: "Position of the last event known to be on the topic.",
     RELAY_BACKLOG: "Events in the log and not on the topic yet.",
-    RELAY_REBUILDS: "Times the relay made its producer again after a failure.",
-    INTAKE_SUBMISSIONS: "Submissions taken from Kafka, by outcome.",
+    RELAY_REBUILDS: "Times the relay made its producer again since it started.",
+    INTAKE_SUBMISSIONS: "Submissions taken from Kafka since the start, by outcome.",
     PROJECTION_POSITION: "Position that a projection reflects, by projection and log.",
     PROJECTION_LAG_EVENTS: "Events of its log that a projection has not applied yet.",
     PROJECTION_STOPPED: "1 while a projection has stopped on a fault, else 0.",
-    PROJECTION_DROPPED: "Events a projection had applied before and dropped.",
+    PROJECTION_DROPPED: "Events that had been applied before and were dropped, since the start.",
 }
 """Every metric of the estate in one table: what is not listed here is not exported."""
 

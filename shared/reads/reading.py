@@ -104,6 +104,7 @@ class Reads:
             after, moment = self._start(query)
             async with self._models.snapshot() as connection:
                 reflection = await self._models.reflection(connection)
+                _check_timelines(query, reflection)
                 yield Asked(connection, moment, reflection, after)
 
     def page(self, asked: Asked, items: list[Any], last: str | None) -> dict[str, Any]:
@@ -140,6 +141,16 @@ class Reads:
             as_of = parse_instant(content["as_of"])
             return content["after"], Moment(as_of, known, is_present=False)
         return "", moment_of(query, self._clock)
+
+
+def _check_timelines(query: MomentQuery, reflection: Reflection) -> None:
+    """A position of a timeline that was restored away says nothing about this history."""
+    named = {} if query.known_at is None else query.known_at.timelines
+    for log, timeline in named.items():
+        known = reflection.positions.get(log)
+        if known is not None and known.timeline != timeline:
+            fault = Fault("/known_at", f"the log {log} is on timeline {known.timeline}")
+            raise Problem(BAD_QUERY, errors=[fault])
 
 
 def moment_of(query: MomentQuery, clock: Clock) -> Moment:

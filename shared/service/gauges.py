@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
-from shared.eventstore.writer import LogWriter
+from shared.eventstore.writer import BatchDone, LogWriter
 from shared.messaging.intake import Intake
 from shared.messaging.relay import Relay
 from shared.observability import metrics as names
@@ -17,6 +17,7 @@ from shared.projections.runner import ProjectionRunner
 from shared.projections.status import RunnerState
 
 _PERIOD_S: Final = 1.0
+_BATCH_BUCKETS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 
 
 class Gauges:
@@ -60,6 +61,24 @@ def watch_runner(metrics: Metrics, runner: ProjectionRunner) -> Callable[[], Non
             dropped.labels(status.projection, log).set(one.dropped)
 
     return read
+
+
+class LogMeters:
+    """Counts what the writer commits."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._position = metrics.gauge(names.LOG_POSITION)
+        self._events = metrics.counter(names.LOG_APPENDS)
+        self._commands = metrics.histogram(names.LOG_BATCH_COMMANDS, buckets=_BATCH_BUCKETS)
+        self._duration = metrics.histogram(names.LOG_APPEND_DURATION)
+
+    def count(self, done: BatchDone) -> None:
+        """Take one commit into account."""
+        self._position.set(done.position)
+        self._events.inc(done.events)
+        self._commands.observe(done.commands)
+        self._duration.observe(done.duration_s)
 
 
 def watch_log(

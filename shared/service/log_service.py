@@ -26,17 +26,19 @@ from shared.commands.routes import command_routes, submission_routes
 from shared.database.migrate import Migration, find_migrations
 from shared.eventstore.reader import HeadSignal, LogReader
 from shared.eventstore.types import Category, CommandRefusedError, LookUp, PendingCommand
-from shared.eventstore.writer import LogWriter
+from shared.eventstore.writer import BatchDone, LogWriter
 from shared.http.openapi import ServiceInfo
 from shared.http.problems import INVALID_REQUEST, MALFORMED_JSON, Fault, Problem
 from shared.http.routes import Route
-from shared.http.routing import METRICS, build_app
+from shared.http.routing import build_app
 from shared.http.strict_json import BadJson, BadText, parse_json
 from shared.messaging.intake import Intake
+from shared.messaging.lane import explain_plainly
 from shared.messaging.rejections import RejectionPublisher
 from shared.messaging.relay import Relay
 from shared.messaging.submissions import Headers, Refusal, Submissions
 from shared.messaging.topic_feed import TopicFeed
+from shared.observability.metrics import Metrics
 from shared.projections.feed import Feed
 from shared.projections.log_feed import LogFeed
 from shared.projections.projection import Projection
@@ -45,7 +47,7 @@ from shared.projections.runner import ProjectionRunner
 from shared.reads.reading import Reads
 from shared.service.components import Component, PoolComponent, make_pool
 from shared.service.config import EstateSettings
-from shared.service.gauges import Gauges, watch_log, watch_runner
+from shared.service.gauges import Gauges, LogMeters, watch_log, watch_runner
 from shared.service.readiness import (
     database_ready,
     intake_ready,
@@ -117,13 +119,19 @@ def build_log_service(
     reader, signal = LogReader(pool, name), HeadSignal()
     models = ReadModels(database_dsn, parts.projection, clock)
     doors = Doors(parts.commands, clock, new_id)
+    meters = LogMeters(Metrics(name, VERSION))
+
+    def on_batch(done: BatchDone) -> None:
+        signal.announce(done.position)
+        meters.count(done)
+
     writer = LogWriter(
         _writer_connection(database_dsn, name),
         parts.categories,
         clock,
         new_id,
         look_up=None if parts.look_up is None else parts.look_up(models),
-        on_append=signal.announce,
+        on_batch=on_batch,
     )
 
     def open_feed(log: str) -> Feed:
@@ -158,6 +166,7 @@ def build_log_service(
         ),
         authenticator=authenticator,
         info=parts.info,
+        metrics=meters.metrics,
         checks={
             "database": database_ready(pool, MIGRATIONS),
             "keys": authenticator.check,
@@ -166,8 +175,12 @@ def build_log_service(
             "intake": intake_ready(intake),
         },
     )
-    metrics = app[METRICS]
-    gauges = Gauges([watch_runner(metrics, runner), watch_log(metrics, writer, relay, intake)])
+    gauges = Gauges(
+        [
+            watch_runner(meters.metrics, runner),
+            watch_log(meters.metrics, writer, relay, intake),
+        ]
+    )
     components = (PoolComponent(pool), models, writer, runner, relay, intake, rejections, gauges)
     return BuiltService(app, components)
 
@@ -212,4 +225,4 @@ def _record_reader(
 
 def _explain(error: CommandRefusedError) -> Mapping[str, Any]:
     problem = problem_of(error)
-    return {} if problem is None else problem.document()
+    return explain_plainly(error) if problem is None else problem.document()

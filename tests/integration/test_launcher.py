@@ -51,7 +51,7 @@ async def services(state_dir: Path) -> AsyncIterator[BackingServices]:
 
 async def _until(holds: Callable[[], Awaitable[bool]], within_s: float) -> None:
     async with asyncio.timeout(within_s):
-        while not await holds():  # noqa: ASYNC110 - other processes change it.
+        while not await holds():
             await asyncio.sleep(0.05)
 
 

@@ -60,6 +60,10 @@ class ChangeFeed:
         """Begin to look for changes."""
         await self.tail.start()
 
+    async def end_streams(self, _app: object = None) -> None:
+        """End all streams and waiting pulls, whole; meant for `app.on_shutdown`."""
+        self.tail.end()
+
     async def stop(self) -> None:
         """End all streams and waiting pulls, and stop looking."""
         await self.tail.stop()

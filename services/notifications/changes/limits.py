@@ -11,7 +11,7 @@ class FeedLimits:
     after `stream_max_s`, so that its reader's credential is looked at again.
     """
 
-    max_streams: int = 1_000
+    max_streams: int = 500
     stream_max_s: float = 900.0
     heartbeat_s: float = 15.0
     send_timeout_s: float = 10.0

@@ -117,7 +117,13 @@ async def open_log(access: DatabaseAccess, name: str) -> AsyncIterator[LogUnderT
             settings = {"idle_in_transaction_session_timeout": "2s"}
             return await asyncpg.connect(access.app_dsn, server_settings=settings)
 
-        writer = LogWriter(connect, CATEGORIES, CLOCK, new_id, on_append=signal.announce)
+        writer = LogWriter(
+            connect,
+            CATEGORIES,
+            CLOCK,
+            new_id,
+            on_batch=lambda done: signal.announce(done.position),
+        )
         await writer.start()
         reader = LogReader(pool, name)
         await reader.open()

@@ -78,6 +78,7 @@ async def test_the_backlog_of_a_broker_outage_drains_in_order(
         try:
             await log.fill(2_000)
             await eventually(lambda: relay.status.state == "kafka-unreachable")
+            await eventually(lambda: relay.status.head == 2_200)
         finally:
             await messaging_backing.start_kafka()
         await eventually(lambda: relay.status.position == 2_200, deadline_s=40)

@@ -109,11 +109,7 @@ async def served(
     """The feed on loopback, ended as a service ends it: streams first."""
     feed = ChangeFeed(models, limits)
     app = build_app(change_routes(feed), authenticator=FakeAuthenticator(), info=INFO)
-
-    async def end_streams(_app: object) -> None:
-        feed.tail.end()
-
-    app.on_shutdown.append(end_streams)
+    app.on_shutdown.append(feed.end_streams)
     await feed.start()
     try:
         server_limits = ServerLimits(lingering_s=0.2, shutdown_s=5.0, max_connections=500)

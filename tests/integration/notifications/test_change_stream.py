@@ -170,7 +170,7 @@ async def test_streams_end_whole_when_the_service_stops(serve_feed: Serve) -> No
         )
         await reader.block()
         await until(lambda: feed.streams == 1)
-        feed.tail.end()
+        await feed.end_streams()
         while await reader.block() is not None:
             pass
         async with await asyncio.wait_for(waiting, 10) as response:

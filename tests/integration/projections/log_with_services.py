@@ -101,7 +101,7 @@ async def open_log(access: DatabaseAccess, name: str) -> AsyncIterator[ServiceLo
             _CATEGORIES,
             SystemClock(),
             new_id,
-            on_append=signal.announce,
+            on_batch=lambda done: signal.announce(done.position),
         )
         await writer.start()
         try:
