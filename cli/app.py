@@ -59,6 +59,7 @@ COMMANDS: Final = (
     Command("replay", "cli.audit_commands:replay", "Does history give what is served?", KEEP),
     Command("rebuild", "cli.audit_commands:rebuild", "Make a read model anew.", KEEP),
     Command("up", "cli.up:up", "Run a whole estate on this machine.", RUN),
+    Command("import", "cli.demo.import_command:import_", "Import histories into a run.", RUN),
     Command("demo", "cli.demo.command:demo", "Run one, import ten years, ask about it.", RUN),
 )
 """A new command is one line here."""

@@ -21,7 +21,6 @@ from cli.verifying import verify_logs
 from shared.audit.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from shared.audit.postgres_source import SourceUnreadableError
 from shared.audit.report import report_json, report_table
-from shared.contracts.names import parse_positions
 from shared.messaging.kafka import KafkaSettings, KafkaUnreachableError
 from shared.observability.logs import configure_logging
 from shared.projections.feed import FeedStoppedError, FeedUnavailableError
@@ -35,7 +34,8 @@ Topic = Annotated[bool, typer.Option("--topic/--no-topic", help="Compare with Ka
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=f"One of {', '.join(PROJECTIONS)}.")]
 Source = Annotated[str, typer.Option("--from", metavar="log|topic", help="What to read from.")]
 Until = Annotated[
-    str | None, typer.Option("--to", metavar="POSITIONS", help="Such as registry:1000.")
+    str | None,
+    typer.Option("--to", metavar="WHEN", help="Positions such as registry:1000, or a time."),
 ]
 
 
@@ -83,11 +83,6 @@ def replay(
 ) -> None:
     """Build a read model anew beside the one that serves, and compare them row for row."""
     _check(model, source)
-    if to is not None:
-        try:
-            parse_positions(to)
-        except ValueError as error:
-            raise WrongUse(str(error)) from error
     kafka = KafkaSettings(**connect(state).kafka().model_dump())
     with _bar(hidden=json) as bar:
         task = bar.add_task(f"{model} from {source}", total=None)
@@ -127,6 +122,8 @@ def _run(action: Any) -> Any:
         return action()
     except (FeedUnavailableError, KafkaUnreachableError, OSError) as error:
         raise Failure(f"A source cannot be read: {error}", "See `estate status`.") from error
+    except ValueError as error:
+        raise WrongUse(f"--to: {error}") from error
     except (FeedStoppedError, ProjectionStoppedError) as error:
         raise Failure(f"Stopped: {error}", "See docs/runbooks/projection-stopped.md.") from error
 

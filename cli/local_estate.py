@@ -18,6 +18,7 @@ from typing import Final
 import aiohttp
 import orjson
 
+from cli.local_state import key_path, keys_path
 from deploy.local.launcher import BackingServices, backing_services
 from deploy.local.parent_death import die_with_parent
 from deploy.local.state_folder import free_ports, is_port_free
@@ -25,6 +26,7 @@ from shared.auth.keys import issue_key
 from shared.auth.principals import Role
 from shared.clock import SystemClock, new_id
 from shared.database.provision import DatabaseAccess, provision
+from shared.messaging.kafka import KafkaSettings
 from shared.service.main import migrate_service
 
 SERVICES: Final = ("registry", "dependencies", "notifications")
@@ -115,30 +117,50 @@ class LocalEstate:
     backing: BackingServices
     databases: Mapping[str, DatabaseAccess]
     services: Mapping[str, ServiceProcess]
-    keys_file: Path
     keys: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The services' addresses, by name."""
+        return {name: process.url for name, process in self.services.items()}
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to reach Kafka."""
+        access = self.backing.kafka
+        return KafkaSettings(
+            access.bootstrap,
+            access.security_protocol,
+            access.sasl_mechanism,
+            access.username,
+            access.password,
+        )
 
     def key_path(self, name: str) -> Path:
         """Where the key of a role is kept, mode 0600."""
-        return self.state_dir / "keys" / f"{name}.key"
+        return key_path(self.state_dir, name)
 
     def ensure_key(self, name: str, role: Role, organisation: str | None = None) -> str:
         """Issue a key under a name once, and keep it in its file; return it."""
-        path = self.key_path(name)
-        if path.exists():
-            self.keys[name] = path.read_text().strip()
-            return self.keys[name]
-        issued = issue_key(
-            self.keys_file,
-            principal=name,
-            roles=frozenset({role}),
-            organisation=organisation,
-            clock=SystemClock(),
-            new_id=new_id,
-        )
-        write_private(path, issued.secret + "\n")
-        self.keys[name] = issued.secret
-        return issued.secret
+        self.keys[name] = ensure_key(self.state_dir, name, role, organisation)
+        return self.keys[name]
+
+
+def ensure_key(state_dir: Path, name: str, role: Role, organisation: str | None = None) -> str:
+    """Issue a key under a name once, and keep it in the file of that name, mode 0600; return it."""
+    path = key_path(state_dir, name)
+    if path.exists():
+        return path.read_text().strip()
+    issued = issue_key(
+        keys_path(state_dir),
+        principal=name,
+        roles=frozenset({role}),
+        organisation=organisation,
+        clock=SystemClock(),
+        new_id=new_id,
+    )
+    write_private(path, issued.secret + "\n")
+    return issued.secret
 
 
 def write_private(path: Path, text: str) -> None:
@@ -172,9 +194,9 @@ async def local_estate(
         databases = {name: await provision(backing.postgres_dsn, name, secret) for name in services}
         for name in services:
             await migrate_service(name, databases[name].owner_dsn)
-        keys_file = state_dir / "keys" / "keys.json"
+        keys_file = keys_path(state_dir)
         processes = _processes(state_dir, backing, databases, keys_file, secret)
-        estate = LocalEstate(state_dir, backing, databases, processes, keys_file)
+        estate = LocalEstate(state_dir, backing, databases, processes)
         estate.ensure_key("admin", Role.ADMIN)
         on_progress("Starting the services")
         for process in processes.values():

@@ -3,7 +3,7 @@
 Must not know what a read model answers.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -14,8 +14,9 @@ from services.dependencies.read_models.projection import GRAPH
 from services.notifications.read_models.projection import CHANGES
 from services.registry.read_models.projection import ESTATE
 from shared.clock import SystemClock
-from shared.contracts.names import parse_positions
+from shared.contracts.names import Position, parse_positions
 from shared.eventstore.reader import LogReader
+from shared.http.times import parse_as_of
 from shared.messaging.kafka import KafkaSettings
 from shared.messaging.topic_feed import TopicFeed
 from shared.projections.bulk import OpenFeed
@@ -64,7 +65,7 @@ async def replay_model(
     database, projection = PROJECTIONS[model]
     dsn, clock = databases[database], SystemClock()
     async with _feeds(source, databases, kafka) as open_feed:
-        positions = None if to is None else parse_positions(to)
+        positions = None if to is None else await _positions(to, projection.logs, databases)
         label = f"replay_{source}"
         built = await replay(
             projection, open_feed, dsn, clock, to=positions, on_progress=on_progress, label=label
@@ -109,6 +110,24 @@ async def rebuild_model(
         return generation.number
     finally:
         await models.stop()
+
+
+async def _positions(
+    to: str, logs: Iterable[str], databases: Mapping[str, str]
+) -> tuple[Position, ...]:
+    """Positions as given, or where each log was at a time.
+
+    Raises: ValueError when it is neither.
+    """
+    if ":" in to and "T" not in to:
+        return parse_positions(to)
+    instant, positions = parse_as_of(to), []
+    for log in logs:
+        pool = asyncpg.create_pool(databases[log], min_size=0, max_size=1, timeout=10)
+        async with pool:
+            reader = LogReader(pool, log)
+            positions.append(Position(log, await reader.position_at(instant)))
+    return tuple(positions)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 Must not start a server that no collected test asks for.
 """
 
+import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.config import from_environment
-from deploy.local.launcher import BackingServices, KafkaAccess, backing_services
+from deploy.local.launcher import BackingServices, KafkaAccess, LaunchError, backing_services
 from shared.database.provision import DatabaseAccess
 from tests.support.databases import Databases
 
@@ -30,6 +31,9 @@ async def backing(request: pytest.FixtureRequest) -> AsyncIterator[BackingServic
     with tempfile.TemporaryDirectory(prefix="estate-", ignore_cleanup_errors=True) as folder:
         async with backing_services(Path(folder), kafka=kafka) as services:
             yield services
+            with contextlib.suppress(LaunchError):
+                # Its folder goes with it: nothing is worth a clean shutdown.
+                await services.kill_postgres()
 
 
 @pytest.fixture

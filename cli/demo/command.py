@@ -22,7 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from cli.demo.importing import import_all, kafka_settings, require_complete
+from cli.demo.importing import Target, import_all, require_complete
 from cli.demo.questions import Clients, ask_everything, await_caught_up
 from cli.demo.sending import ImportRefusedError
 from cli.demo.shown import show_answers, show_next_steps
@@ -54,6 +54,20 @@ First = Annotated[
 ]
 
 
+def readable_plan(source: Path, until: datetime | None) -> Plan:
+    """Read the histories up to the end of a day.
+
+    Raises: WrongUse naming the line that cannot be read.
+    """
+    try:
+        plan = read_plan(source, until and until.date())
+    except (SourceLineError, RowContradictsHistoryError, OSError) as error:
+        raise WrongUse(str(error), "See data/README.md for the form of the files.") from error
+    if not (plan.repos.rows and plan.docker.rows and plan.organisations):
+        raise WrongUse("There is nothing to import up to that day.", "Choose a later --until.")
+    return plan
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     plan: Plan
@@ -80,12 +94,7 @@ def demo(
 
     A second run on the same state resumes it and makes no new event.
     """
-    try:
-        plan = read_plan(source, until and until.date())
-    except (SourceLineError, RowContradictsHistoryError, OSError) as error:
-        raise WrongUse(str(error), "See data/README.md for the form of the files.") from error
-    if not (plan.repos.rows and plan.docker.rows and plan.organisations):
-        raise WrongUse("There is nothing to import up to that day.", "Choose a later --until.")
+    plan = readable_plan(source, until)
     day = as_of and as_of.date()
     wanted = _Wanted(plan, state, day, rate, report, leave, dependencies_first)
     try:
@@ -117,6 +126,19 @@ async def _demo(wanted: _Wanted) -> bool:
 
 
 async def _import(estate: LocalEstate, wanted: _Wanted, console: Console) -> None:
+    await shown_import(
+        estate,
+        wanted.plan,
+        console,
+        rate=wanted.rate,
+        dependencies_first=wanted.dependencies_first,
+    )
+
+
+async def shown_import(
+    target: Target, plan: Plan, console: Console, *, rate: float | None, dependencies_first: bool
+) -> None:
+    """Import with a progress bar for each source."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -126,17 +148,17 @@ async def _import(estate: LocalEstate, wanted: _Wanted, console: Console) -> Non
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {
             source.name: bars.add_task(f"Import {source.name}", total=source.submissions)
-            for source in (wanted.plan.repos, wanted.plan.docker)
+            for source in (plan.repos, plan.docker)
         }
 
         def advance(name: str, count: int) -> None:
             bars.advance(tasks[name], count)
 
         await import_all(
-            estate,
-            wanted.plan,
-            rate=wanted.rate,
-            dependencies_first=wanted.dependencies_first,
+            target,
+            plan,
+            rate=rate,
+            dependencies_first=dependencies_first,
             on_advance=advance,
         )
 
@@ -156,7 +178,7 @@ async def _ask(estate: LocalEstate, wanted: _Wanted) -> dict[str, Any]:
 
 async def _verify(estate: LocalEstate) -> dict[str, Any]:
     databases = {name: access.app_dsn for name, access in estate.databases.items()}
-    reports = await verify_logs(databases, kafka_settings(estate))
+    reports = await verify_logs(databases, estate.kafka)
     document = report_json(reports)
     path = estate.state_dir / CHECKPOINT_NAME
     if document["ok"]:

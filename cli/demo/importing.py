@@ -4,10 +4,10 @@ Must not ask a question about the result.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from cli.demo.sending import (
     Pace,
@@ -20,7 +20,6 @@ from cli.demo.sending import (
 )
 from cli.demo.sources import Plan, Source
 from cli.importing.submission import Submission
-from cli.local_estate import LocalEstate
 from shared.auth.principals import Role
 from shared.http.client import ApiClient
 from shared.messaging.kafka import KafkaSettings
@@ -38,20 +37,26 @@ Advance = Callable[[str, int], None]
 """Told the name of a source and how many more of its submissions went through."""
 
 
-def kafka_settings(estate: LocalEstate) -> KafkaSettings:
-    """How the import reaches Kafka."""
-    access = estate.backing.kafka
-    return KafkaSettings(
-        access.bootstrap,
-        access.security_protocol,
-        access.sasl_mechanism,
-        access.username,
-        access.password,
-    )
+class Target(Protocol):
+    """The estate that an import goes into."""
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """The services' addresses, by name."""
+        ...
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        """How to reach Kafka."""
+        ...
+
+    def ensure_key(self, name: str, role: Role, organisation: str | None = None) -> str:
+        """The key of that name, issued when there is none yet."""
+        ...
 
 
 async def import_all(
-    estate: LocalEstate,
+    estate: Target,
     plan: Plan,
     *,
     rate: float | None,
@@ -68,10 +73,8 @@ async def import_all(
     emitter = estate.ensure_key("emitter", Role.EMITTER, organisation)
     async with AsyncExitStack() as stack:
         clients = {
-            name: await stack.enter_async_context(
-                ApiClient(process.url, emitter, deadline_s=PATIENCE_S)
-            )
-            for name, process in estate.services.items()
+            name: await stack.enter_async_context(ApiClient(url, emitter, deadline_s=PATIENCE_S))
+            for name, url in estate.urls.items()
         }
         teams = plan.organisations[1:]
         await send_over_http(clients["registry"], teams, Pace(None), lambda _count: None)
@@ -80,7 +83,7 @@ async def import_all(
             await _import(
                 source,
                 clients[source.service],
-                kafka_settings(estate),
+                estate.kafka,
                 organisation,
                 Pace(rate),
                 partial(on_advance, source.name),
@@ -124,20 +127,20 @@ async def _still_to_send(
     return submissions
 
 
-async def require_complete(estate: LocalEstate, source: Source) -> None:
+async def require_complete(estate: Target, source: Source) -> None:
     """Find out which submission of a source is not in the log.
 
     Raises: ImportRefusedError naming one that was not accepted.
     """
-    url = estate.services[source.service].url
-    async with ApiClient(url, estate.keys["emitter"], deadline_s=PATIENCE_S) as client:
+    url, key = estate.urls[source.service], estate.ensure_key("emitter", Role.EMITTER)
+    async with ApiClient(url, key, deadline_s=PATIENCE_S) as client:
         await require_accepted(client, [one for row in source.rows for one in row.submissions])
 
 
-async def _register_home(estate: LocalEstate, home: Submission) -> str:
+async def _register_home(estate: Target, home: Submission) -> str:
     """An administrator registers the organisations; their emitters do the rest."""
-    url = estate.services["registry"].url
-    async with ApiClient(url, estate.keys["admin"], deadline_s=PATIENCE_S) as client:
+    admin = estate.ensure_key("admin", Role.ADMIN)
+    async with ApiClient(estate.urls["registry"], admin, deadline_s=PATIENCE_S) as client:
         body = {
             **home.data,
             "aliases": [home.subject],

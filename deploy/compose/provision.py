@@ -16,7 +16,7 @@ from shared.database.provision import provision
 
 _WRONG_USE: Final = 2
 _NO_KEYS: Final = '{"keys": []}\n'
-_PASSWORD_STATEMENT: Final = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
+_ALTER_ROLE: Final = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
 
 
 async def _provision_all(settings: ProvisionSettings) -> None:
@@ -30,7 +30,7 @@ async def _provision_one(admin_dsn: str, service: str, passwords: Passwords) -> 
     connection = await asyncpg.connect(admin_dsn, timeout=10)
     try:
         await connection.execute(
-            await connection.fetchval(_PASSWORD_STATEMENT, f"{service}_app", passwords.app)
+            await connection.fetchval(_ALTER_ROLE, f"{service}_app", passwords.app)
         )
     finally:
         await connection.close(timeout=5)

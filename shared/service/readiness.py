@@ -44,7 +44,7 @@ def projection_ready(runner: ProjectionRunner) -> Check:
 
 
 def relay_ready(relay: Relay) -> Check:
-    """Reported, never failed: whatever the relay finds, reads go on, and a halt refuses commands."""
+    """Reported, never failed: reads go on in any case, and a halt refuses commands by itself."""
 
     async def check() -> Health:
         status = relay.status

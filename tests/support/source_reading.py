@@ -205,7 +205,7 @@ class ComposeFiles:
     def events_by_row(self) -> dict[int, int]:
         """How many edges came or went with each row, by the first row that explains it.
 
-        That is one whose service has the edge or lost it; failing that one whose service was needed.
+        That is one whose service has or had the edge; failing that, one whose service was needed.
         """
         counts = {row["seq"]: 0 for row in self.rows}
         for rows, services_before, services_after in self._commits():

@@ -25,6 +25,7 @@ async def own_server() -> AsyncIterator[BackingServices]:
         with tempfile.TemporaryDirectory(prefix="own-", ignore_cleanup_errors=True) as folder:
             async with backing_services(Path(folder), kafka=False) as services:
                 yield services
+                await services.kill_postgres()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
