@@ -63,7 +63,7 @@ def readable_plan(source: Path, until: datetime | None) -> Plan:
         plan = read_plan(source, until and until.date())
     except (SourceLineError, RowContradictsHistoryError, OSError) as error:
         raise WrongUse(str(error), "See data/README.md for the form of the files.") from error
-    if not (plan.repos.rows and plan.docker.rows and plan.organisations):
+    if not plan.repos.rows:
         raise WrongUse("There is nothing to import up to that day.", "Choose a later --until.")
     return plan
 

@@ -75,8 +75,13 @@ def _largest(change: dict[str, Any] | None) -> list[tuple[str, object]]:
     main = change["main_hand_over"]
     return [
         ("Largest change of owning team", f"{change['services']} on {change['date']}"),
-        ("  most of it one team renamed", f"{main['services']}: {main['from']} to {main['to']}"),
+        (_part(change), f"{main['services']}: {main['from']} to {main['to']}"),
     ]
+
+
+def _part(change: dict[str, Any]) -> str:
+    is_most = change["main_hand_over"]["services"] * 2 > change["services"]
+    return "  most of it one team renamed" if is_most else "  its largest part"
 
 
 def show_next_steps(estate: LocalEstate, figures: dict[str, Any]) -> None:

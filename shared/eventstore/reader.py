@@ -18,7 +18,9 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _OPEN: Final = "INSERT INTO log.head (log) VALUES ($1) ON CONFLICT DO NOTHING"
 _HEAD: Final = """
-SELECT log, timeline, publication, position, recorded_at, tree, halted FROM log.head
+SELECT log, timeline, publication, position, greatest(recorded_at, 'epoch') AS recorded_at, tree,
+    halted
+FROM log.head
 """
 _AFTER: Final = """
 SELECT body FROM log.events WHERE position > $1 ORDER BY position LIMIT $2

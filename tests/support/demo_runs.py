@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -156,11 +157,8 @@ def _naming(state: Path) -> list[int]:
 
 
 def _commands() -> Iterator[tuple[int, str]]:
-    import subprocess  # noqa: PLC0415
-
-    listed = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,command="], check=True, capture_output=True, text=True
-    )
+    command = ["ps", "-A", "-ww", "-o", "pid=,command="]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     for line in listed.stdout.splitlines():
         pid, command = line.split(maxsplit=1)
         yield int(pid), command

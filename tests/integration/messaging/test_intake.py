@@ -155,7 +155,7 @@ async def test_what_became_of_a_submission_can_be_asked(
         assert accepted.answer["positions"] == f"{log.name}:1"
         assert rejected.state == "rejected"
         assert rejected.problem
-        assert rejected.problem["title"] == "version is 1, not 9"
+        assert rejected.problem["detail"] == "version is 1, not 9"
         assert (await asked.status(OTHER, "test", "s-1")).state == "unknown"
     behind = Submissions(log.pool, is_behind=lambda _organisation: True)
     assert (await behind.status(ORGANISATION, "test", "s-3")).state == "pending"
@@ -288,5 +288,5 @@ async def test_rejections_are_published_without_the_original(
     assert [event["type"] for event in events] == [REJECTED_TYPE] * 2
     assert [event["data"]["id"] for event in events] == [None, "s-2"]
     assert [event["data"]["digest"] for event in events] == [digest_of(v).hex() for v in values]
-    assert events[1]["data"]["reason"]["title"] == "version is 0, not 9"
+    assert events[1]["data"]["reason"]["detail"] == "version is 0, not 9"
     assert SUBJECT not in str(records)
