@@ -4,12 +4,13 @@ Must not read the clock: every question names its instant.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from shared.contracts.facts import Facts
+from shared.eventstore.types import Category, Fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,25 @@ class History:
             entry = Entry(effective_at, position, value)
             timelines[attribute] = (*entries[:index], entry, *entries[index:])
         return History(timelines)
+
+
+def category_of_facts(kind: str, facts_of: Callable[[Any], Facts]) -> Category[History]:
+    """The category whose state is the history of what its events state.
+
+    An event whose content was redacted states nothing any more.
+    """
+
+    def evolve(state: History, fact: Fact) -> History:
+        if fact.data is None:
+            return state
+        return state.with_facts(
+            facts_of(fact.data),
+            effective_at=fact.effective_at,
+            position=fact.position,
+            corrects=fact.data.corrects,
+        )
+
+    return Category(kind, History(), evolve)
 
 
 def _effective_at(entry: Entry) -> datetime:

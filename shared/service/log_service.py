@@ -196,7 +196,7 @@ def _writer_connection(
                 "application_name": f"{name} writer",
                 "synchronous_commit": "on",
                 "lock_timeout": "5s",
-                "idle_in_transaction_session_timeout": "30s",
+                "idle_in_transaction_session_timeout": "10s",
             },
         )
 

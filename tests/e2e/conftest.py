@@ -4,43 +4,23 @@ Must not let a test change its past: what they add is effective now.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from cli.local_state import read_addresses
-from tests.support.asking import Asker, asking
+from tests.support.asking import Asker
 from tests.support.demo_runs import (
     GIVEN_SERVERS,
     ROOT,
-    DemoRun,
+    Demonstrated,
+    asking_run,
     finished_demo,
     running_demo,
     state_folder,
 )
 from tests.support.e2e_config import E2eConfig, from_environment
 from tests.support.source_reading import Reading, read_sources
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstrated:
-    """The demo ran to its end, and then again on the same state, where it stays."""
-
-    first: DemoRun
-    again: DemoRun
-
-    @property
-    def state(self) -> Path:
-        return self.again.state
-
-    def superuser_dsn(self, service: str) -> str:
-        """The service's database, as whoever runs the database server."""
-        address = read_addresses(self.state).databases[service]
-        password = (self.state / "backing" / "postgres.password").read_text()
-        return f"postgresql://postgres:{password}@{address.rpartition('@')[2]}"
 
 
 @pytest.fixture(scope="session")
@@ -76,9 +56,3 @@ async def demonstrated() -> AsyncIterator[Demonstrated]:
 async def asker(demonstrated: Demonstrated) -> AsyncIterator[Asker]:
     async with asking_run(demonstrated.again) as asker:
         yield asker
-
-
-def asking_run(run: DemoRun) -> "AbstractAsyncContextManager[Asker]":
-    """Ask a run that is there, as its operator."""
-    addresses = read_addresses(run.state).model_dump()
-    return asking(addresses, (run.state / "keys" / "operator.key").read_text().strip())

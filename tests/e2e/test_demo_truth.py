@@ -1,16 +1,147 @@
 """The demo's answers against a second reading of its sources: any day, any cut, any order."""
 
+import json
 import random
+import re
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Demonstrated, asking_run
+from shared.http.client import ApiError
 from tests.support.asking import Asker, every_item
-from tests.support.demo_runs import demo, finished_demo, running_demo, state_folder
+from tests.support.demo_runs import (
+    ROOT,
+    Demonstrated,
+    DemoRun,
+    asking_run,
+    demo,
+    finished_demo,
+    running_demo,
+    state_folder,
+)
 from tests.support.e2e_config import E2eConfig
+from tests.support.eventually import eventually
 from tests.support.held_against import assert_day, assert_figures, events_expected
 from tests.support.source_reading import Reading, read_sources
 
 pytestmark = pytest.mark.timeout(400)
+
+_OUR_ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
+
+
+def days(first: date, last: date, count: int, chance: random.Random) -> list[date]:
+    return [first + timedelta(chance.randint(0, (last - first).days)) for _ in range(count)]
+
+
+def first_day(reading: Reading) -> date:
+    first: date = reading.repos.rows[0]["date"].date()
+    return first
+
+
+def cut_by(seed: int, reading: Reading, last_day: date) -> date:
+    """A day on which both histories have begun."""
+    begun = reading.docker.rows[0]["date"].date()
+    return days(begun, last_day, 1, random.Random(seed))[0]
+
+
+async def test_report_holds_every_figure_of_the_whole_history(
+    demonstrated: Demonstrated, reading: Reading
+) -> None:
+    assert_figures(demonstrated.first.report, reading, None)
+
+
+async def test_second_run_makes_no_event_and_has_little_to_do(demonstrated: Demonstrated) -> None:
+    first, again = demonstrated.first, demonstrated.again
+
+    assert again.report == first.report
+    assert again.import_s < max(2, first.import_s / 2)
+
+
+async def test_any_day_is_as_its_sources_say(
+    asker: Asker, reading: Reading, last_day: date, chosen: E2eConfig
+) -> None:
+    chance = random.Random(chosen.seed)
+    for day in days(first_day(reading), last_day, chosen.days, chance):
+        await assert_day(asker, reading, day)
+
+
+async def test_days_before_the_first_row_are_empty(asker: Asker, reading: Reading) -> None:
+    day_before = first_day(reading) - timedelta(1)
+
+    await assert_day(asker, reading, day_before)
+
+
+async def test_yesterday_nothing_of_it_was_known(asker: Asker, reading: Reading) -> None:
+    yesterday = (date.today() - timedelta(2)).isoformat()  # noqa: DTZ011 - two days are enough.
+    for key in random.Random(1).sample(sorted(reading.repos.listed()), 3):
+        with pytest.raises(ApiError) as refused:
+            await asker.registry.get(f"/v1/services/govuk-repos:{key}", {"known_at": yesterday})
+        assert refused.value.slug == "not-known-then"
+
+
+async def test_cut_history_has_its_own_figures_and_no_order_of_sources_matters(
+    reading: Reading, last_day: date, chosen: E2eConfig
+) -> None:
+    cut = cut_by(chosen.seed + 1, reading, last_day)
+    cut_reading = read_sources(ROOT / "data", cut)
+    chance = random.Random(chosen.seed)
+    as_of, *others = days(first_day(reading), cut, 3, chance)
+    until, about = ("--until", cut.isoformat()), ("--as-of", as_of.isoformat())
+
+    with state_folder() as state:
+        async with running_demo(state, *until, *about) as run, asking_run(run) as asker:
+            assert_figures(run.report, cut_reading, as_of)
+            for day in (as_of, *others, cut):
+                await assert_day(asker, cut_reading, day)
+            one_way = await _documents(asker)
+    with state_folder() as state:
+        async with running_demo(state, *until, "--dependencies-first") as run:
+            assert_figures(run.report, cut_reading, None)
+            async with asking_run(run) as asker:
+                assert await _documents(asker) == one_way
+
+
+async def test_killed_import_goes_on_where_it_was(
+    reading: Reading, last_day: date, chosen: E2eConfig
+) -> None:
+    cut = cut_by(chosen.seed + 2, reading, last_day)
+    cut_reading = read_sources(ROOT / "data", cut)
+    until = ("--until", cut.isoformat())
+    with state_folder() as state:
+        async with demo(state, *until, "--rate", "300") as killed:
+            await eventually(lambda: _has_begun(killed, events_expected(cut_reading)), 90)
+            assert await killed.kill() < 0
+        async with finished_demo(state, *until) as resumed:
+            assert_figures(resumed.report, cut_reading, None)
+
+
+async def _has_begun(run: DemoRun, expected: dict[str, int]) -> bool:
+    """Whether the registry's log has a tenth of its events; then most of them are to come."""
+    if not (run.state / "keys" / "operator.key").exists():
+        return False
+    async with asking_run(run) as asker:
+        position = int((await asker.registry.get("/v1/log")).json()["position"])
+    assert position < expected["registry"]
+    return position > expected["registry"] / 10
+
+
+async def _documents(asker: Asker) -> list[str]:
+    """Everything that the read models say, without our ids and positions."""
+    found = [
+        *await every_item(asker.registry, "/v1/services", {"listed": "all"}),
+        *await every_item(asker.registry, "/v1/organisations", {}),
+        *await asker.edges(),
+        (await asker.registry.get("/v1/summary")).json(),
+        (await asker.dependencies.get("/v1/summary", {"limit": "200"})).json(),
+    ]
+    return sorted(json.dumps(_without_ids(one), sort_keys=True) for one in found)
+
+
+def _without_ids(value: Any) -> Any:
+    if isinstance(value, dict):
+        passed_over = {"position", "positions", "lag_ms"}
+        return {n: _without_ids(one) for n, one in value.items() if n not in passed_over}
+    if isinstance(value, list):
+        return [_without_ids(one) for one in value]
+    return _OUR_ID.sub("id", value) if isinstance(value, str) else value

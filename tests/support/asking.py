@@ -30,9 +30,7 @@ class Asker:
 
     async def heads(self) -> dict[str, tuple[int, str]]:
         """Where each log ends: its position and its root."""
-        logs = [
-            (await one.get("/v1/log")).json() for one in (self.registry, self.dependencies)
-        ]
+        logs = [(await one.get("/v1/log")).json() for one in (self.registry, self.dependencies)]
         return {log["log"]: (log["position"], log["root"]) for log in logs}
 
     async def changes(self) -> list[dict[str, Any]]:

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from cli.local_state import read_addresses
 from deploy.local.process_table import is_alive, with_descendants
+from tests.support.asking import Asker, asking
 from tests.support.eventually import eventually
 
 ROOT: Final = Path(__file__).parents[2]
@@ -144,6 +146,31 @@ async def running_demo(state: Path, *options: str) -> AsyncIterator[DemoRun]:
         await run.keeps_running()
         yield run
         assert await run.interrupt() == 0, run.progress
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstrated:
+    """The demo ran to its end, and then again on the same state, where it stays."""
+
+    first: DemoRun
+    again: DemoRun
+
+    @property
+    def state(self) -> Path:
+        """The state folder of both."""
+        return self.again.state
+
+    def superuser_dsn(self, service: str) -> str:
+        """The service's database, as whoever runs the database server."""
+        address = read_addresses(self.state).databases[service]
+        password = (self.state / "backing" / "postgres.password").read_text()
+        return f"postgresql://postgres:{password}@{address.rpartition('@')[2]}"
+
+
+def asking_run(run: DemoRun) -> AbstractAsyncContextManager[Asker]:
+    """Ask a run that is there, as its operator."""
+    addresses = read_addresses(run.state).model_dump()
+    return asking(addresses, (run.state / "keys" / "operator.key").read_text().strip())
 
 
 def own_servers() -> dict[str, str]:

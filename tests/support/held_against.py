@@ -125,9 +125,7 @@ def assert_figures(figures: Mapping[str, Any], reading: Reading, as_of: date | N
     _assert_owners(figures["owners"], reading.repos.owners(as_of))
     _assert_hand_over(figures["largest_owner_change"], reading.repos.largest_hand_over(as_of))
     _assert_most(figures["most_depended_upon"], reading, as_of, "service", "unresolved")
-    _assert_most(
-        figures["most_depended_upon_infrastructure"], reading, as_of, "infrastructure"
-    )
+    _assert_most(figures["most_depended_upon_infrastructure"], reading, as_of, "infrastructure")
     _assert_not_known(figures["not_known_then"], reading)
     _assert_verified(figures, reading)
 

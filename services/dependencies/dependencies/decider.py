@@ -5,7 +5,7 @@ An end may be unknown to the registry: mapping is iterative, so nothing is refus
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from services.dependencies.dependencies.commands import (
     ChangeDependency,
@@ -13,7 +13,7 @@ from services.dependencies.dependencies.commands import (
     WithdrawDependency,
 )
 from shared.commands.command import Context
-from shared.commands.history import History
+from shared.commands.history import History, category_of_facts
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.events.dependencies import (
@@ -22,9 +22,9 @@ from shared.contracts.events.dependencies import (
     DependencyWithdrawn,
 )
 from shared.contracts.events.model import EventData
-from shared.contracts.facts.dependencies import DependencyEvent, dependency_facts
+from shared.contracts.facts.dependencies import dependency_facts
 from shared.contracts.names import is_alias, is_id
-from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
+from shared.eventstore.types import Claim, Decision, NewEvent, View
 
 PREFIX: Final = "dep"
 KEEPER: Final = "keeper"
@@ -40,19 +40,7 @@ class DependencyDiffersError(
     """An alias names one pair of ends for ever."""
 
 
-def evolve(state: History, fact: Fact) -> History:
-    """Add an event's facts to the history."""
-    if fact.data is None:
-        return state
-    return state.with_facts(
-        dependency_facts(cast("DependencyEvent", fact.data)),
-        effective_at=fact.effective_at,
-        position=fact.position,
-        corrects=fact.data.corrects,
-    )
-
-
-DEPENDENCY = Category("dependency", History(), evolve)
+DEPENDENCY = category_of_facts("dependency", dependency_facts)
 
 
 def declare(

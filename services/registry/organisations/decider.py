@@ -2,20 +2,19 @@
 
 from collections.abc import Iterable
 from itertools import count, islice
-from typing import cast
 
 from services.registry.organisations.commands import RegisterOrganisation, RenameOrganisation
 from shared.commands.command import Context, resolve
-from shared.commands.history import History
+from shared.commands.history import category_of_facts
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
 from shared.contracts.events.organisations import (
     OrganisationKind,
     OrganisationRegistered,
     OrganisationRenamed,
 )
-from shared.contracts.facts.organisations import OrganisationEvent, organisation_facts
+from shared.contracts.facts.organisations import organisation_facts
 from shared.contracts.names import slugify
-from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
+from shared.eventstore.types import Claim, Decision, NewEvent, View
 
 PREFIX = "org"
 
@@ -29,19 +28,7 @@ class OrganisationAlreadyRegisteredError(
     """A slug or alias belongs to an organisation."""
 
 
-def evolve(state: History, fact: Fact) -> History:
-    """Add an event's facts to the history."""
-    if fact.data is None:
-        return state
-    return state.with_facts(
-        organisation_facts(cast("OrganisationEvent", fact.data)),
-        effective_at=fact.effective_at,
-        position=fact.position,
-        corrects=fact.data.corrects,
-    )
-
-
-ORGANISATION = Category("organisation", History(), evolve)
+ORGANISATION = category_of_facts("organisation", organisation_facts)
 
 
 def require_organisation(view: View, context: Context, reference: str, pointer: str) -> str:

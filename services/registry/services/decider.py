@@ -1,7 +1,7 @@
 """Owns the rules of services and of who holds which role. Pure: no clock, no ids, no IO."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from services.registry.organisations.decider import (
     aliases_in,
@@ -24,7 +24,7 @@ from services.registry.services.commands import (
     VacateRole,
 )
 from shared.commands.command import CommandBody, Context, resolve
-from shared.commands.history import History
+from shared.commands.history import History, category_of_facts
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.events.model import EventData
@@ -43,9 +43,9 @@ from shared.contracts.events.services import (
     ServiceVisibilitySet,
     SourceAttributes,
 )
-from shared.contracts.facts.services import ServiceEvent, service_facts
+from shared.contracts.facts.services import service_facts
 from shared.contracts.names import CONTACT_PATTERN
-from shared.eventstore.types import Category, Claim, Decision, Fact, NewEvent, View
+from shared.eventstore.types import Claim, Decision, NewEvent, View
 
 PREFIX = "svc"
 
@@ -86,19 +86,7 @@ class LaterHandOverError(
     """A hand-over in the past would contradict one that is already recorded."""
 
 
-def evolve(state: History, fact: Fact) -> History:
-    """Add an event's facts to the history."""
-    if fact.data is None:
-        return state
-    return state.with_facts(
-        service_facts(cast("ServiceEvent", fact.data)),
-        effective_at=fact.effective_at,
-        position=fact.position,
-        corrects=fact.data.corrects,
-    )
-
-
-SERVICE = Category("service", History(), evolve)
+SERVICE = category_of_facts("service", service_facts)
 
 
 @dataclass(frozen=True, slots=True)

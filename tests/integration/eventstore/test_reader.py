@@ -66,7 +66,7 @@ async def test_a_recorded_time_gives_the_last_position_known_then(log: LogUnderT
 async def test_who_waits_for_the_head_is_woken_when_it_moves(log: LogUnderTest) -> None:
     signal = HeadSignal()
     waiting = asyncio.create_task(signal.wait(0, 30))
-    async with log.writer(on_append=signal.announce) as writer:
+    async with log.writer(on_batch=lambda done: signal.announce(done.position)) as writer:
         await asyncio.sleep(0)
         await writer.submit(add("k"))
         await asyncio.wait_for(waiting, timeout=5)
