@@ -48,7 +48,7 @@ types: $(VENV)/.ready ## Check types.
 	@$(VENV)/bin/mypy
 
 contracts: $(VENV)/.ready ## Check who may import whom.
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --config tests/architecture/import_contracts.ini
 
 docs: $(VENV)/.ready ## Bring the generated parts of docs/ up to date.
 	@$(PYTHON) docs/generate.py

@@ -4,7 +4,6 @@ Must not let a test change its past: what they add is effective now.
 """
 
 from collections.abc import AsyncIterator
-from datetime import date
 
 import pytest
 import pytest_asyncio
@@ -22,6 +21,8 @@ from tests.support.demo_runs import (
 from tests.support.e2e_config import E2eConfig, from_environment
 from tests.support.source_reading import Reading, read_sources
 
+pytest.register_assert_rewrite("tests.support.held_against")
+
 
 @pytest.fixture(scope="session")
 def chosen() -> E2eConfig:
@@ -37,12 +38,6 @@ def _own_servers_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def reading() -> Reading:
     return read_sources(ROOT / "data")
-
-
-@pytest.fixture(scope="session")
-def last_day(reading: Reading) -> date:
-    last: date = max(reading.repos.rows[-1]["date"], reading.docker.rows[-1]["date"]).date()
-    return last
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -35,7 +35,8 @@ class Asker:
 
     async def changes(self) -> list[dict[str, Any]]:
         """Every event of the change feed, from the first on."""
-        query, events = {"limit": "200"}, []
+        query = {"limit": "200"}
+        events: list[dict[str, Any]] = []
         while True:
             page = (await self.notifications.get("/v1/changes", query)).json()
             if not page["items"]:

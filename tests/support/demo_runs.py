@@ -84,7 +84,7 @@ class DemoRun:
             except TimeoutError:
                 continue
         await eventually(lambda: not any(map(is_alive, self.processes)), _ENDED_WITHIN_S)
-        assert not _naming(self.state)
+        assert not processes_naming(self.state)
         return int(self.process.returncode)
 
     async def interrupt(self) -> int:
@@ -115,7 +115,8 @@ async def demo(state: Path, *options: str) -> AsyncIterator[DemoRun]:
         outputs = Path(folder)
         with (outputs / "stdout").open("wb") as stdout, (outputs / "stderr").open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(ESTATE, "demo", "--state", state, "--report", outputs / "report.json", *options),
+                *(str(ESTATE), "demo", "--state", str(state)),
+                *("--report", str(outputs / "report.json"), *options),
                 cwd=ROOT,
                 env=own_servers(),
                 stdout=stdout,
@@ -178,7 +179,7 @@ def own_servers() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in GIVEN_SERVERS}
 
 
-def _naming(state: Path) -> list[int]:
+def processes_naming(state: Path) -> list[int]:
     """The processes whose command names a state folder; this one is none of them."""
     return [pid for pid, command in _commands() if f"{state}/" in command and pid != os.getpid()]
 
@@ -187,5 +188,5 @@ def _commands() -> Iterator[tuple[int, str]]:
     command = ["ps", "-A", "-ww", "-o", "pid=,command="]
     listed = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
     for line in listed.stdout.splitlines():
-        pid, command = line.split(maxsplit=1)
-        yield int(pid), command
+        pid, _, words = line.strip().partition(" ")
+        yield int(pid), words

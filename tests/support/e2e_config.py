@@ -4,6 +4,7 @@ Must not be read by any other test.
 """
 
 import os
+import random
 from dataclasses import dataclass
 
 
@@ -23,3 +24,8 @@ def from_environment() -> E2eConfig:
         days=int(os.environ.get("ESTATE_E2E_DAYS", "50")),
         kafka_away_s=float(os.environ.get("ESTATE_E2E_KAFKA_AWAY_S", "8")),
     )
+
+
+def seeded(seed: int) -> random.Random:
+    """Chance that is the same in every run."""
+    return random.Random(seed)  # noqa: S311 - chooses what to test.

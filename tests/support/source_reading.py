@@ -4,6 +4,7 @@ Must not import anything of what it is held against: cli, services, shared.
 """
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -88,6 +89,19 @@ class RepositoryList:
     def listed(self, day: date | None = None) -> dict[str, Application]:
         """The applications on the list at the end of a day."""
         return {key: one for key, one in self.at(day).items() if one.listed}
+
+    def slugs(self) -> dict[str, str]:
+        """Each application's name for addresses; of two that are alike the later is numbered."""
+        given: dict[str, str] = {}
+        for row in self.rows:
+            if row["key"] not in given:
+                plain = re.sub("[^a-z0-9]+", "-", row["key"].lower()).strip("-")
+                number, slug = 1, plain
+                while slug in given.values():
+                    number += 1
+                    slug = f"{plain}-{number}"
+                given[row["key"]] = slug
+        return given
 
     def teams(self) -> set[str]:
         """Every team that was ever named, before or after a change."""

@@ -28,9 +28,10 @@ APPLICATION = "writer under test"
 BeforeCommit = Callable[["FaultyConnection"], Awaitable[None]]
 
 
-class FaultyConnection(asyncpg.Connection):  # type: ignore[type-arg]
+class FaultyConnection(asyncpg.Connection):
     """A real connection to which something may happen around the COMMIT of a batch."""
 
+    dsn = ""
     before_commit: BeforeCommit | None = None
     after_commit: BeforeCommit | None = None
 
@@ -50,6 +51,8 @@ class Connecting:
     """How a writer gets its connections; `faults` are for the next one each, None for sound."""
 
     dsn: str
+    lock_timeout: str = "5s"
+    timeout_s: float = 2.0
     before_commit: list[BeforeCommit | None] = field(default_factory=list)
     after_commit: list[BeforeCommit | None] = field(default_factory=list)
     made: int = 0
@@ -57,15 +60,16 @@ class Connecting:
     async def __call__(self) -> Connection:
         connection = await asyncpg.connect(
             self.dsn,
-            timeout=2,
+            timeout=self.timeout_s,
             connection_class=FaultyConnection,
             server_settings={
                 "application_name": APPLICATION,
                 "synchronous_commit": "on",
-                "lock_timeout": "500ms",
+                "lock_timeout": self.lock_timeout,
             },
         )
         self.made += 1
+        connection.dsn = self.dsn
         connection.before_commit = self.before_commit.pop(0) if self.before_commit else None
         connection.after_commit = self.after_commit.pop(0) if self.after_commit else None
         return connection
@@ -83,7 +87,7 @@ class LogUnderTest:
         *,
         connecting: Connecting | None = None,
         clock: Clock | None = None,
-        limits: WriterLimits = QUICK,
+        limits: WriterLimits | None = None,
         categories: Any = CATEGORIES,
         look_up: LookUp | None = None,
         on_batch: Callable[[BatchDone], None] = lambda _done: None,

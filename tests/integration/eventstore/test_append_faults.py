@@ -20,6 +20,7 @@ from shared.eventstore.writer import WriterLimits
 from tests.integration.eventstore.log_under_test import (
     APPLICATION,
     QUICK,
+    Connecting,
     FaultyConnection,
     LogUnderTest,
     submit_all,
@@ -33,14 +34,7 @@ from tests.support.eventually import eventually
 async def die(connection: FaultyConnection) -> None:
     """The server ends the session, as an operator or a fail-over would."""
     pid = connection.get_server_pid()
-    settings = connection._params
-    admin = await asyncpg.connect(
-        host=connection._addr[0],
-        port=connection._addr[1],
-        user=settings.user,
-        password=settings.password,
-        database=settings.database,
-    )
+    admin = await asyncpg.connect(connection.dsn, timeout=5)
     try:
         await admin.execute("SELECT pg_terminate_backend($1, 5000)", pid)
     finally:
@@ -101,7 +95,7 @@ async def test_a_commit_that_cannot_be_resolved_is_unknown_and_its_key_resolves_
     connecting = log.connecting()
     connecting.after_commit = [lose]
     connecting.before_commit = [None, *[lose] * 1_000]
-    async with log.writer(connecting=connecting) as writer:
+    async with log.writer(connecting=connecting, limits=QUICK) as writer:
         (result,) = await submit_all(writer, [add("k1")])
         assert isinstance(result, OutcomeUnknownError)
         connecting.before_commit.clear()
@@ -165,7 +159,8 @@ async def test_a_session_ended_while_deciding_writes_nothing_and_says_so(
 
 
 async def test_a_gate_that_somebody_holds_is_not_waited_for_for_ever(log: LogUnderTest) -> None:
-    async with log.pool.acquire() as other, log.writer() as writer:
+    connecting = Connecting(log.access.app_dsn, lock_timeout="200ms")
+    async with log.pool.acquire() as other, log.writer(connecting=connecting) as writer:
         await other.execute(OPEN_GATE)
         (result,) = await submit_all(writer, [add("k1")])
         assert isinstance(result, LogUnavailableError)
@@ -272,7 +267,7 @@ async def test_nothing_is_answered_before_it_is_durable(log: LogUnderTest) -> No
 
     connecting = log.connecting()
     connecting.before_commit = [look]
-    async with log.writer(connecting=connecting, limits=QUICK) as writer:
+    async with log.writer(connecting=connecting) as writer:
         answered = writer.enqueue(add("k1"))
         await answered
     assert seen == [0]

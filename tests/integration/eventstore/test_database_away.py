@@ -11,6 +11,7 @@ from deploy.local.launcher import BackingServices
 from shared.eventstore.types import LogUnavailableError, Outcome, OutcomeUnknownError
 from tests.integration.eventstore.log_under_test import (
     APPLICATION,
+    QUICK,
     FaultyConnection,
     LogUnderTest,
     submit_all,
@@ -25,7 +26,7 @@ _BOUND_S = 10.0
 async def test_a_killed_database_loses_nothing_acknowledged_and_comes_back_by_itself(
     frail: LogUnderTest, own_server: BackingServices
 ) -> None:
-    async with frail.writer() as writer:
+    async with frail.writer(limits=QUICK) as writer:
         acknowledged = await submit_all(writer, [add(f"k{n}") for n in range(20)])
         await own_server.kill_postgres()
         try:
@@ -47,7 +48,7 @@ async def test_a_database_killed_under_load_keeps_every_acknowledged_command_onc
 ) -> None:
     acknowledged: dict[str, Outcome] = {}
     unknown: list[str] = []
-    async with frail.writer() as writer:
+    async with frail.writer(limits=QUICK) as writer:
 
         async def submit(key: str) -> None:
             (result,) = await submit_all(writer, [add(key, f"svc_{key[-1]}")])
@@ -78,7 +79,7 @@ async def test_a_database_killed_under_load_keeps_every_acknowledged_command_onc
 async def test_a_frozen_database_is_answered_for_in_bounded_time(
     frail: LogUnderTest, own_server: BackingServices
 ) -> None:
-    async with frail.writer() as writer:
+    async with frail.writer(limits=QUICK) as writer:
         await writer.submit(add("k1"))
         await own_server.freeze_postgres()
         try:
@@ -101,7 +102,7 @@ async def test_a_database_frozen_during_commit_is_unknown_and_the_key_resolves_i
 
     connecting = frail.connecting()
     connecting.before_commit = [freeze]
-    async with frail.writer(connecting=connecting) as writer:
+    async with frail.writer(connecting=connecting, limits=QUICK) as writer:
         try:
             started = time.monotonic()
             (result,) = await submit_all(writer, [add("k1")])
@@ -116,7 +117,7 @@ async def test_a_database_frozen_during_commit_is_unknown_and_the_key_resolves_i
 
 
 @contextlib.asynccontextmanager
-async def standby_missing(dsn: str) -> AsyncIterator[asyncpg.Connection]:  # type: ignore[type-arg]
+async def standby_missing(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """Commits wait for a standby that never answers."""
     admin = await asyncpg.connect(dsn, timeout=5)
 
@@ -132,7 +133,7 @@ async def standby_missing(dsn: str) -> AsyncIterator[asyncpg.Connection]:  # typ
         await admin.close(timeout=5)
 
 
-async def writer_waits(admin: asyncpg.Connection) -> int | None:  # type: ignore[type-arg]
+async def writer_waits(admin: asyncpg.Connection) -> int | None:
     pid: int | None = await admin.fetchval(
         "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'",
         APPLICATION,
@@ -140,7 +141,7 @@ async def writer_waits(admin: asyncpg.Connection) -> int | None:  # type: ignore
     return pid
 
 
-async def cancel_waits(admin: asyncpg.Connection, until: "asyncio.Future[Outcome]") -> None:  # type: ignore[type-arg]
+async def cancel_waits(admin: asyncpg.Connection, until: "asyncio.Future[Outcome]") -> None:
     """Cancel every wait for the standby, as an impatient operator does."""
     while not until.done():
         pid = await writer_waits(admin)
@@ -152,7 +153,7 @@ async def cancel_waits(admin: asyncpg.Connection, until: "asyncio.Future[Outcome
 async def test_what_no_standby_confirmed_is_unknown_and_never_acknowledged(
     frail: LogUnderTest, own_server: BackingServices
 ) -> None:
-    async with frail.writer() as writer:
+    async with frail.writer(limits=QUICK) as writer:
         async with standby_missing(own_server.postgres_dsn) as admin:
             answered = writer.enqueue(add("k1"))
             await cancel_waits(admin, answered)
@@ -170,7 +171,7 @@ async def test_what_no_standby_confirmed_is_unknown_and_never_acknowledged(
 async def test_another_process_does_not_vouch_for_what_no_standby_confirmed(
     frail: LogUnderTest, own_server: BackingServices
 ) -> None:
-    async with frail.writer() as first, frail.writer() as second:
+    async with frail.writer(limits=QUICK) as first, frail.writer(limits=QUICK) as second:
         async with standby_missing(own_server.postgres_dsn) as admin:
             answered = first.enqueue(add("k1"))
             await cancel_waits(admin, answered)
@@ -184,7 +185,7 @@ async def test_another_process_does_not_vouch_for_what_no_standby_confirmed(
 async def test_a_commit_that_waits_for_its_standby_too_long_is_unknown(
     frail: LogUnderTest, own_server: BackingServices
 ) -> None:
-    async with frail.writer() as writer:
+    async with frail.writer(limits=QUICK) as writer:
         async with standby_missing(own_server.postgres_dsn):
             started = time.monotonic()
             (result,) = await submit_all(writer, [add("k1")])

@@ -8,6 +8,7 @@ from services.dependencies.dependencies.routes import COMMANDS as DEPENDENCY_COM
 from services.registry.organisations.routes import COMMANDS as ORGANISATION_COMMANDS
 from services.registry.services.routes import COMMANDS as SERVICE_COMMANDS
 from shared.auth.principals import Principal, Role
+from shared.commands.command import CommandType
 from shared.commands.doors import Doors, HttpCommand, kafka_principal
 from shared.commands.refusals import NotFoundError, Refusal
 from shared.eventstore.types import PendingCommand
@@ -25,7 +26,11 @@ from tests.support.clock import NOON, HandClock
 from tests.support.given import MemoryView
 from tests.support.ids import CountedIds
 
-ALL = (*ORGANISATION_COMMANDS, *SERVICE_COMMANDS, *DEPENDENCY_COMMANDS)
+ALL: tuple[CommandType[Any], ...] = (
+    *ORGANISATION_COMMANDS,
+    *SERVICE_COMMANDS,
+    *DEPENDENCY_COMMANDS,
+)
 PHASE: dict[str, Any] = {
     "specversion": "1.0",
     "id": "2026-01-31/1",

@@ -251,7 +251,8 @@ def test_a_malformed_change_is_refused(tree: dict[str, object]) -> None:
 
 def test_evolve_is_total_over_every_event_of_a_dependency() -> None:
     state = DEPENDENCY.initial
-    for position, model in enumerate(EVENTS, 1):
+    models: tuple[Any, ...] = EVENTS
+    for position, model in enumerate(models, 1):
         data = model.model_validate(DATA_SAMPLES[model.TYPE])
         state = DEPENDENCY.evolve(state, Fact(position, NOON, data))
         for attribute, value in dict(dependency_facts(data)).items():

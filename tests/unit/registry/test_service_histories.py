@@ -153,12 +153,13 @@ def test_every_recorded_hand_over_is_from_who_held_the_role(
 
 def test_evolve_is_total_over_every_event_of_a_service() -> None:
     state: History = SERVICE.initial
-    for position, model in enumerate(EVENTS, 1):
-        data = EVENT_MODELS[model.TYPE].model_validate(DATA_SAMPLES[model.TYPE])
+    models: tuple[Any, ...] = EVENTS
+    for position, model in enumerate(models, 1):
+        data = model.model_validate(DATA_SAMPLES[model.TYPE])
         before = state
         state = SERVICE.evolve(state, Fact(position, NOON, data))
         assert state != before
-        for attribute, value in dict(service_facts(data)).items():  # type: ignore[arg-type]
+        for attribute, value in dict(service_facts(data)).items():
             assert state.at(attribute, NOON) == value
 
 

@@ -1,0 +1,1 @@
+"""Reproducible measurements, each beside a raw limit or a peer in the same run."""

@@ -1,0 +1,111 @@
+"""How fast events become durable beside the recorder of `eventsourcing`, on the same Postgres."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from benchmarks.append import check_log, make_writer
+from benchmarks.estate_data import Estate, events_of, pending
+from benchmarks.measuring import Bar, Line, Report, Series, interleaved
+from benchmarks.processes import ROOT, find_program, run_program
+from benchmarks.servers import Bench, connected
+from shared.eventstore.types import PendingCommand
+from shared.eventstore.writer import LogWriter
+
+PEER: Final = ("eventsourcing[postgres]==9.5.6", "psycopg[binary]==3.3.4", "psycopg_pool")
+_PEER_COUNT: Final = "SELECT count(*) FROM bench_events"
+
+
+async def run(bench: Bench, size: int) -> Report:
+    report = Report()
+    for events_each in (1, 100):
+        for writers in (1, 16):
+            few = size // 5 if events_each == 1 else size
+            report.lines.append(await _measure(bench, report, few, events_each, writers))
+    report.notes.append(
+        f"The peer is {PEER[0]} with {PEER[1]}, its PostgresApplicationRecorder as its factory "
+        "makes it, one process with so many threads; it stores the events' data alone, made into "
+        "bytes beforehand. Ours is one LogWriter with so many callers, each waiting for its "
+        "answer before it sends again; it decides, seals and hashes too. One command is one "
+        "transaction of the peer."
+    )
+    return report
+
+
+async def _measure(
+    bench: Bench, report: Report, size: int, events_each: int, writers: int
+) -> Line:
+    async def ours() -> float:
+        return await _ours(bench, report, size, events_each, writers)
+
+    async def peer() -> float:
+        return await _peer(bench, report, size, events_each, writers)
+
+    ours_values, peer_values = await interleaved((ours, peer), bench.rounds)
+    limit = 1.0 if writers == events_each == 1 else 3.0
+    return Line(
+        f"{events_each} event{'s' if events_each > 1 else ''} a command, "
+        f"{writers} writer{'s' if writers > 1 else ''}",
+        Series(ours_values, "events/s"),
+        Series(peer_values, "events/s"),
+        "eventsourcing 9.5.6",
+        (Bar("ratio", ">=", limit),),
+    )
+
+
+async def _ours(
+    bench: Bench, report: Report, size: int, events_each: int, writers: int
+) -> float:
+    access = await bench.new_log()
+    commands = _commands(size, events_each)
+    writer = make_writer(access.app_dsn, lambda _done: None)
+    await writer.start()
+    try:
+        started = time.perf_counter()
+        await asyncio.gather(*(_send(writer, commands[n::writers]) for n in range(writers)))
+        rate = size / (time.perf_counter() - started)
+    finally:
+        await writer.stop()
+    async with connected(access.app_dsn) as connection:
+        await check_log(report, connection, size, in_order=writers == 1)
+    await bench.drop(access)
+    return rate
+
+
+async def _send(writer: LogWriter, commands: Sequence[PendingCommand]) -> None:
+    for command in commands:
+        await writer.submit(command)
+
+
+def _commands(size: int, events_each: int) -> list[PendingCommand]:
+    events = list(events_of(Estate(size, size)))
+    return [
+        pending(f"bench:{start}", tuple(events[start : start + events_each]))
+        for start in range(0, size, events_each)
+    ]
+
+
+async def _peer(
+    bench: Bench, report: Report, size: int, events_each: int, writers: int
+) -> float:
+    uv = find_program("uv")
+    if uv is None:
+        raise RuntimeError("uv is needed to run the peer")
+    access = await bench.new_log()
+    wanted = [part for package in PEER for part in ("--with", package)]
+    script = str(ROOT / "benchmarks" / "peer_recorder.py")
+    out = await run_program(
+        (uv, "run", "--no-project", "--quiet", *wanted, "python", script, access.owner_dsn)
+        + (str(size), str(events_each), str(writers))
+    )
+    result: dict[str, Any] = orjson.loads(out)
+    async with connected(access.owner_dsn) as connection:
+        stored = await connection.fetchval(_PEER_COUNT)
+    report.check(stored == size, "the peer has stored every event")
+    await bench.drop(access)
+    return float(result["rate"])
+
+

@@ -1,0 +1,177 @@
+"""What an organisation can do on Kafka with the access that it is given, and what it cannot."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+
+from deploy.local.config import KafkaAccess
+from shared.contracts.topics import events_topic, rejections_topic, submissions_topic
+from tests.attacks.attacked_estate import LOGS, ORGANISATIONS, AttackedEstate, kind_of
+from tests.attacks.operations import (
+    COMMANDS,
+    CommandCase,
+    described,
+    expected_of_submission,
+    make_target,
+    submission,
+)
+from tests.support.eventually import eventually
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def access(estate: AttackedEstate) -> KafkaAccess:
+    """What organisation `a` is given."""
+    return await estate.writer_for("a")
+
+
+@pytest_asyncio.fixture
+async def producer(access: KafkaAccess) -> AsyncIterator[AIOKafkaProducer]:
+    made = AIOKafkaProducer(**access.client_options(), request_timeout_ms=10_000)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def came_of(estate: AttackedEstate, service: str, event: dict[str, Any]) -> str:
+    """`accepted`, or the kind of problem with which a submission was rejected."""
+    query, found = {"source": event["source"], "id": event["id"]}, {"status": ""}
+
+    async def is_decided() -> bool:
+        answer = await estate.ask(service, "GET", "/v1/submissions", as_="a", query=query)
+        found.update(answer.document)
+        return found["status"] in {"accepted", "rejected"}
+
+    await eventually(is_decided)
+    return kind_of(found.get("rejected")) or found["status"]
+
+
+@pytest.mark.parametrize("case", COMMANDS, ids=lambda case: case.name)
+async def test_record_is_for_the_keeper(
+    estate: AttackedEstate, producer: AIOKafkaProducer, case: CommandCase
+) -> None:
+    service, _ = described(case.operation)
+    events, expected = [], []
+    for keeper in ORGANISATIONS:
+        events.append(submission(case, case.attempt(await make_target(estate, keeper))))
+        expected.append(expected_of_submission(case, "a", keeper))
+    topic = submissions_topic(service, estate.ids["a"])
+    for event in events:
+        await producer.send_and_wait(topic, json.dumps(event).encode())
+    assert [await came_of(estate, service, event) for event in events] == expected
+
+
+@pytest.mark.parametrize("service", LOGS)
+async def test_an_organisation_writes_its_own_topic_only(
+    estate: AttackedEstate, producer: AIOKafkaProducer, service: str
+) -> None:
+    elsewhere = (
+        submissions_topic(service, estate.ids["b"]),
+        rejections_topic(service, estate.ids["a"]),
+        rejections_topic(service, estate.ids["b"]),
+        events_topic(service, 1),
+        f"estate.{service}.submissions.new",
+    )
+    before = await estate.heads()
+    for topic in elsewhere:
+        with pytest.raises(TopicAuthorizationFailedError):
+            await producer.send_and_wait(topic, b"{}")
+    assert await estate.heads() == before
+
+
+async def test_an_organisation_reads_and_makes_no_topic(
+    estate: AttackedEstate, access: KafkaAccess
+) -> None:
+    partition = TopicPartition(events_topic("registry", 1), 0)
+    consumer = AIOKafkaConsumer(**access.client_options())
+    await consumer.start()
+    try:
+        consumer.assign([partition])
+        with pytest.raises(TopicAuthorizationFailedError):
+            await consumer.beginning_offsets([partition])
+            await consumer.getone()
+    finally:
+        await consumer.stop()
+    admin = AIOKafkaAdminClient(**access.client_options())
+    await admin.start()
+    try:
+        made = await admin.create_topics([NewTopic("estate.alien", 1, 1)])
+        gone = await admin.delete_topics([submissions_topic("registry", estate.ids["a"])])
+    finally:
+        await admin.close()
+    assert {code for _, code, *_ in made.topic_errors} == {TopicAuthorizationFailedError.errno}
+    assert {code for _, code, *_ in gone.topic_error_codes} == {
+        TopicAuthorizationFailedError.errno
+    }
+
+
+async def test_an_organisation_has_no_transactions(access: KafkaAccess) -> None:
+    producer = AIOKafkaProducer(**access.client_options(), transactional_id="estate-registry")
+    with pytest.raises(TransactionalIdAuthorizationFailed):
+        await producer.start()
+    await producer.stop()
+
+
+FORGED: Final = (
+    [("ce_source", b"estate/registry"), ("ce_organisation", b"OTHER"), ("actor", b"admin")],
+    [("organisation", b"OTHER"), ("organisation", b"OTHER")],
+    [("traceparent", b"\xff\xfe"), ("", b""), ("x" * 2_000, b"\x00" * 200_000)],
+)
+
+
+@pytest.mark.parametrize("headers", FORGED, ids=["attributes", "doubled", "large"])
+async def test_no_header_key_or_source_changes_who_speaks(
+    estate: AttackedEstate, producer: AIOKafkaProducer, headers: list[tuple[str, bytes]]
+) -> None:
+    other = estate.ids["b"]
+    case = next(one for one in COMMANDS if one.operation == "service_change_phase")
+    own, alien = [
+        submission(case, case.attempt(await make_target(estate, keeper)))
+        for keeper in ORGANISATIONS
+    ]
+    own["source"] = alien["source"] = "org-b"
+    topic = submissions_topic("registry", estate.ids["a"])
+    sent = [(name, value.replace(b"OTHER", other.encode())) for name, value in headers]
+    for event in (own, alien):
+        await producer.send_and_wait(
+            topic, json.dumps(event).encode(), key=other.encode(), headers=sent
+        )
+    assert await came_of(estate, "registry", own) == "accepted"
+    assert await came_of(estate, "registry", alien) == "not-yours"
+    history = await estate.ask("registry", "GET", f"/v1/services/{own['subject']}/history")
+    event = history.document["items"][-1]
+    shown = json.dumps(event)
+    assert estate.ids["a"] in shown
+    assert other not in shown
+    assert "admin" not in json.dumps(event.get("actor", ""))
+
+
+@pytest.mark.parametrize("member", ["organisation", "actor", "credentialid", "position", "door"])
+async def test_no_attribute_of_ours_is_taken_from_a_record(
+    estate: AttackedEstate, producer: AIOKafkaProducer, member: str
+) -> None:
+    case = next(one for one in COMMANDS if one.operation == "service_change_phase")
+    event = submission(case, case.attempt(await make_target(estate, "a")))
+    topic = submissions_topic("registry", estate.ids["a"])
+    await producer.send_and_wait(topic, json.dumps({**event, member: "registry:1"}).encode())
+    assert await came_of(estate, "registry", event) == "invalid-request"
+
+
+async def test_an_empty_record_blocks_nothing(
+    estate: AttackedEstate, producer: AIOKafkaProducer
+) -> None:
+    case = next(one for one in COMMANDS if one.operation == "service_change_phase")
+    event = submission(case, case.attempt(await make_target(estate, "a")))
+    topic = submissions_topic("registry", estate.ids["a"])
+    await producer.send_and_wait(topic, None, key=b"tombstone")
+    await producer.send_and_wait(topic, b"", key=None)
+    await producer.send_and_wait(topic, json.dumps(event).encode())
+    assert await came_of(estate, "registry", event) == "accepted"

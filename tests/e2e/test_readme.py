@@ -1,0 +1,146 @@
+"""The first steps of the README, and the lines that the demo prints, run as they are written."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.demo_runs import ROOT, Demonstrated, own_servers
+from tests.support.source_reading import Reading
+
+pytestmark = pytest.mark.timeout(400)
+
+SECTION = "## Your first event in five minutes\n"
+FENCE = re.compile(r"```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
+ENOUGH_OF_A_STREAM = b"\nevent: "
+
+
+def readme_blocks() -> list[tuple[str, str]]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split(SECTION)[1].split("\n## ")[0]
+    return [(match["language"], match["code"]) for match in FENCE.finditer(section)]
+
+
+def printed_lines(run: Demonstrated) -> Iterator[str]:
+    _, _, lines = run.again.shown.partition("Try this, in another terminal\n")
+    return (line.strip() for line in lines.splitlines() if line.strip())
+
+
+async def pasted(script: str, folder: Path) -> str:
+    """What a shell says to it; it must end well."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-ec", script),
+        cwd=folder,
+        env=own_servers(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert process.returncode == 0, f"{script}\n{output.decode()}"
+    return output.decode()
+
+
+async def pasted_until(script: str, folder: Path, mark: bytes) -> bytes:
+    """What it says up to a mark; then Ctrl-C."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", script),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            return await process.stdout.readuntil(mark)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        await process.communicate()
+
+
+@pytest.fixture
+def folder(demonstrated: Demonstrated, tmp_path: Path) -> Path:
+    (tmp_path / ".estate").symlink_to(demonstrated.state)
+    return tmp_path
+
+
+async def test_first_event_works_as_written(folder: Path, reading: Reading) -> None:
+    blocks = readme_blocks()
+    assert [language for language, _ in blocks] == ["sh", "sh", "sh", "python", "sh", "sh"]
+    said = [await _run(language, code, folder) for language, code in blocks]
+    looked, registered, submitted, asked, followed, verified = said
+
+    assert reading.repos.owners().most_common(1)[0][0] in looked
+    assert "whitehall" in looked
+    assert json.loads(registered)["id"].startswith("svc_")
+    assert "accepted" in submitted
+    listed = len(reading.repos.listed(date(2020, 3, 31)))
+    assert asked.splitlines() == [
+        "Bin collection days is in beta",
+        f"GOV.UK listed {listed} applications in March 2020",
+    ]
+    assert ["estate.service.registered.v1", "estate.service.phase_changed.v1"] == [
+        event["type"] for event in _streamed(followed)
+    ]
+    assert re.search(r"registry .* ok", verified)
+    assert re.search(r"dependencies .* ok", verified)
+    assert "Equal, row for row" in verified
+
+
+async def _run(language: str, code: str, folder: Path) -> str:
+    if language == "sh":
+        return await pasted(f". .estate/env\n{code}", folder)
+    (folder / "block.py").write_text(code, encoding="utf-8")
+    return await pasted(f". .estate/env\n{sys.executable} -I block.py", folder)
+
+
+def _streamed(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+
+
+async def test_first_event_can_be_sent_again(folder: Path) -> None:
+    _look, register, submit, *_ = (code for _, code in readme_blocks())
+    first = await pasted(f". .estate/env\n{register}", folder)
+    again = await pasted(f". .estate/env\n{register}{submit}{submit}", folder)
+
+    assert again.startswith(first.strip())
+
+
+async def test_lines_the_demo_prints_work_when_pasted(
+    demonstrated: Demonstrated, reading: Reading
+) -> None:
+    said = {}
+    for line in printed_lines(demonstrated):
+        if line.startswith("#"):
+            continue
+        if "/stream'" in line:
+            said["stream"] = (await pasted_until(line, ROOT, ENOUGH_OF_A_STREAM)).decode()
+        else:
+            said[line.split("?")[0].split("/")[-1].split(" --")[0]] = await pasted(line, ROOT)
+
+    unowned = [k for k, a in reading.repos.listed(date(2017, 6, 30)).items() if a.team is None]
+    needed = {link[0][1] for link in reading.links() if link[1] == ("service", "publishing-api")}
+    assert unowned
+    assert needed
+    expected = {
+        "estate owners": [*dict(reading.repos.owners().most_common(4))],
+        "estate services": unowned,
+        "estate history licence-finder": ["registered"],
+        "estate depends publishing-api": sorted(needed),
+        "estate verify": ["registry", "dependencies", "ok"],
+        "licence-finder": ['"slug":"licence-finder"', '"name":"licence-finder"'],
+        "stream": ["data: {"],
+        "change-phase": ['"status":403', "/not-yours"],
+    }
+    assert said.keys() == expected.keys()
+    for what, words in expected.items():
+        assert [word for word in words if word not in said[what]] == [], said[what]
