@@ -4,9 +4,13 @@ VENV := .venv
 UV := $(VENV)/bin/uv
 PYTHON := $(VENV)/bin/python
 ARGS ?=
+TRIALS ?= 5
+SEED ?= 1
+INPUTS ?= 20000
+NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-containers check lint types contracts docs reset
+.PHONY: help setup demo up test test-unit test-containers faults fuzz bench check lint types contracts docs reset
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,6 +41,15 @@ test-unit: $(VENV)/.ready ## Run the tests that need no server.
 
 test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
 	@$(PYTHON) -m tests.containers.run $(ARGS)
+
+faults: $(VENV)/.ready ## Break a running estate and hold it to its promises (TRIALS=5 SEED=1).
+	@$(PYTHON) -m tests.faults.run --trials $(TRIALS) --seed $(SEED) $(ARGS)
+
+fuzz: $(VENV)/.ready ## Send hostile input through every door (INPUTS=20000 SEED=1).
+	@$(PYTHON) -m tests.attacks.fuzz --inputs $(INPUTS) --seed $(SEED) $(ARGS)
+
+bench: $(VENV)/.ready ## Measure, each against a raw limit or a peer in the same run (NAME=append for one).
+	@$(PYTHON) -m benchmarks $(NAME) $(ARGS)
 
 check: lint types contracts ## Lint, types and import contracts.
 

@@ -123,9 +123,7 @@ def make_writer(
 ) -> LogWriter:
     """A writer as a service makes one."""
     connect = connecting(dsn)
-    return LogWriter(
-        connect, categories, SystemClock(), new_id, limits=limits, on_batch=on_batch
-    )
+    return LogWriter(connect, categories, SystemClock(), new_id, limits=limits, on_batch=on_batch)
 
 
 async def _submit_all(writer: LogWriter, commands: Sequence[PendingCommand]) -> None:

@@ -35,9 +35,7 @@ async def run(bench: Bench, size: int) -> Report:
     return report
 
 
-async def _measure(
-    bench: Bench, report: Report, size: int, events_each: int, writers: int
-) -> Line:
+async def _measure(bench: Bench, report: Report, size: int, events_each: int, writers: int) -> Line:
     async def ours() -> float:
         return await _ours(bench, report, size, events_each, writers)
 
@@ -56,9 +54,7 @@ async def _measure(
     )
 
 
-async def _ours(
-    bench: Bench, report: Report, size: int, events_each: int, writers: int
-) -> float:
+async def _ours(bench: Bench, report: Report, size: int, events_each: int, writers: int) -> float:
     access = await bench.new_log()
     commands = _commands(size, events_each)
     writer = make_writer(access.app_dsn, lambda _done: None)
@@ -88,18 +84,16 @@ def _commands(size: int, events_each: int) -> list[PendingCommand]:
     ]
 
 
-async def _peer(
-    bench: Bench, report: Report, size: int, events_each: int, writers: int
-) -> float:
+async def _peer(bench: Bench, report: Report, size: int, events_each: int, writers: int) -> float:
     uv = find_program("uv")
     if uv is None:
         raise RuntimeError("uv is needed to run the peer")
     access = await bench.new_log()
     wanted = [part for package in PEER for part in ("--with", package)]
     script = str(ROOT / "benchmarks" / "peer_recorder.py")
+    told = (access.owner_dsn, str(size), str(events_each), str(writers))
     out = await run_program(
-        (uv, "run", "--no-project", "--quiet", *wanted, "python", script, access.owner_dsn)
-        + (str(size), str(events_each), str(writers))
+        (uv, "run", "--no-project", "--quiet", *wanted, "python", script, *told)
     )
     result: dict[str, Any] = orjson.loads(out)
     async with connected(access.owner_dsn) as connection:
@@ -107,5 +101,3 @@ async def _peer(
     report.check(stored == size, "the peer has stored every event")
     await bench.drop(access)
     return float(result["rate"])
-
-

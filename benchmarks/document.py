@@ -14,7 +14,7 @@ _INTRODUCTION: Final = """# Benchmarks
 Each number stands beside a raw limit or a peer that was measured in the same run, on the same
 servers, in turns (A B, B A, A B). Shown are the median of the rounds and, in brackets, the lowest
 and the highest. Each benchmark also checks its result: one that loses, doubles or reorders
-anything has no speed. A bar is what was asked for beforehand; one that is missed stays in the table.
+anything has no speed. A bar is what was asked for beforehand; one that is missed stays here.
 
     make bench                  # all of them
     make bench NAME=append      # one

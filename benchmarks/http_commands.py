@@ -77,9 +77,7 @@ async def _check(report: Report, access: DatabaseAccess, answered: list[Answered
         all(one.refused == one.broken == 0 for one in answered), "every command was accepted"
     )
     async with connected(access.app_dsn) as connection:
-        row = await connection.fetchrow(
-            _MADE
-        )
+        row = await connection.fetchrow(_MADE)
     made, keys, with_events = tuple(row or ())
     told = sum(one.requests for one in answered)
     report.check(made == keys, "no command took effect twice")

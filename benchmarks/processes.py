@@ -59,10 +59,11 @@ def environment(bench: Bench, name: str, database: DatabaseAccess, port: int) ->
 
 @asynccontextmanager
 async def serving(
-    bench: Bench, databases: Mapping[str, DatabaseAccess]
+    bench: Bench, databases: Mapping[str, DatabaseAccess], *, fresh_topics: bool = True
 ) -> AsyncIterator[Serving]:
-    """Run these services on topics of their own; they are ready inside the block."""
-    await forget_topics(bench)
+    """Run these services; they are ready inside the block."""
+    if fresh_topics:
+        await forget_topics(bench)
     key = ensure_key(bench.state_dir, "admin", Role.ADMIN)
     services = {
         name: ServiceProcess(

@@ -11,7 +11,7 @@ from benchmarks.estate_data import estate_of
 from benchmarks.measuring import Bar, Line, Report, Series, interleaved
 from benchmarks.processes import forget_topics
 from benchmarks.relay import TOPIC, publish
-from benchmarks.servers import Bench, pooled
+from benchmarks.servers import Bench, connected, pooled
 from benchmarks.topics import records_of
 from services.registry.read_models.projection import ESTATE
 from shared.clock import SystemClock
@@ -20,13 +20,14 @@ from shared.eventstore.reader import LogReader
 from shared.messaging.topic_feed import TopicFeed
 from shared.projections.comparison import table_digests
 from shared.projections.feed import Feed
+from shared.projections.generations import Generation
 from shared.projections.log_feed import LogFeed
 from shared.projections.read_models import ReadModels
 from shared.projections.rebuild import REBUILD_BATCH_EVENTS, rebuild
 from shared.projections.writing import compared_tables
 
-NEXT: Final = replace(ESTATE, version=ESTATE.version + 1)
-"""The registry's read model as after a change of its code, which is what rebuilds are for."""
+_OLDER: Final = replace(ESTATE, version=ESTATE.version - 1)
+"""What serves before: rebuilds are for a change of a read model's code."""
 
 Tables = dict[str, tuple[int, str]]
 
@@ -39,8 +40,7 @@ async def run(bench: Bench, size: int) -> Report:
     found: list[Tables] = []
 
     async def from_log() -> float:
-        async with pooled(access.app_dsn) as pool:
-            return await _rebuilt(bench, size, lambda: LogFeed(LogReader(pool, "registry")), found)
+        return await _rebuilt(bench, size, None, found)
 
     async def from_topic() -> float:
         def open_feed() -> Feed:
@@ -68,33 +68,37 @@ async def run(bench: Bench, size: int) -> Report:
 
 
 async def _rebuilt(
-    bench: Bench, size: int, open_feed: Callable[[], Feed], found: list[Tables]
+    bench: Bench, size: int, open_feed: Callable[[], Feed] | None, found: list[Tables]
 ) -> float:
-    """Rebuild beside an empty older generation; copy, indexes, derived rows and flip all count."""
     copy = await bench.filled_log(estate_of(size))
-    await _serve_older(copy)
-    models = ReadModels(copy.app_dsn, NEXT, SystemClock())
-    await models.start()
-    try:
-        started = time.perf_counter()
-        made = await rebuild(NEXT, lambda _log: open_feed(), models, SystemClock())
-        spent_s = time.perf_counter() - started
-        async with models.connected(made) as connection:
-            found.append(await _digests(connection, NEXT.schema(made.number)))
-    finally:
-        await models.stop()
+    spent_s, made = await make_read_model(copy, open_feed)
+    async with connected(copy.app_dsn) as connection:
+        found.append(await _digests(connection, ESTATE.schema(made.number)))
     await bench.drop(copy)
     return size / spent_s
 
 
-async def _serve_older(access: DatabaseAccess) -> None:
+async def make_read_model(
+    access: DatabaseAccess, open_feed: Callable[[], Feed] | None = None
+) -> tuple[float, Generation]:
+    """Rebuild beside an empty older generation; copy, indexes, derived rows and flip all count."""
+    older = ReadModels(access.app_dsn, _OLDER, SystemClock())
+    await older.start()
+    await older.stop()
     models = ReadModels(access.app_dsn, ESTATE, SystemClock())
     await models.start()
-    await models.stop()
+    try:
+        async with pooled(access.app_dsn) as pool:
+            feed = open_feed() if open_feed else LogFeed(LogReader(pool, "registry"))
+            started = time.perf_counter()
+            made = await rebuild(ESTATE, lambda _log: feed, models, SystemClock())
+            return time.perf_counter() - started, made
+    finally:
+        await models.stop()
 
 
 async def _digests(connection: "asyncpg.Connection[asyncpg.Record]", schema: str) -> Tables:
-    digests = await table_digests(connection, schema, compared_tables(NEXT))
+    digests = await table_digests(connection, schema, compared_tables(ESTATE))
     return dict(digests)
 
 
@@ -118,5 +122,3 @@ def _rate(size: int, position: int, started: float) -> float:
     if position != size:
         raise RuntimeError(f"{position} of {size} events were read")
     return size / (time.perf_counter() - started)
-
-

@@ -100,9 +100,7 @@ def connecting(dsn: str) -> Callable[[], Awaitable["asyncpg.Connection[asyncpg.R
     """How a LogWriter gets the connection that it commits through."""
 
     async def connect() -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            dsn, timeout=10, server_settings={"synchronous_commit": "on"}
-        )
+        return await asyncpg.connect(dsn, timeout=10, server_settings={"synchronous_commit": "on"})
 
     return connect
 

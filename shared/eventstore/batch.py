@@ -3,7 +3,6 @@
 Must not do IO: what a decision needs and nobody loaded is reported as missing.
 """
 
-import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -152,9 +151,12 @@ class Batch:
                 if holder not in {None, stream}:
                     raise NameTakenError(claim)
                 taken[claim] = stream
-            with contextlib.suppress(MissingError):
+            try:
                 self.view.load(self._category(event), event.subject)
-        if not (complete and self.view.is_complete):
+            except MissingError:
+                complete = False
+        # Not what the whole view lacks: another command's want is not this one's.
+        if not complete:
             raise MissingError
 
     def _category(self, event: NewEvent) -> Category[Any]:

@@ -4,6 +4,7 @@ Must not be looked into by an attack: attacks use its doors. The inquest at its 
 """
 
 import asyncio
+import io
 import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -35,6 +36,7 @@ STRANGERS: Final = ("nobody", "forged", "impostor", "revoked")
 CALLERS: Final = ("a", "b", "integrator", "operator", "auditor", "admin", *STRANGERS)
 """`a` and `b` are emitters, each of the organisation of that name."""
 ORGANISATIONS: Final = ("a", "b")
+_LARGE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,10 @@ class AttackedEstate:
         data = body if isinstance(body, bytes | None) else orjson.dumps(body)
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
+        sized = io.BytesIO(data) if data is not None and len(data) > _LARGE else data
         address = self.local.urls[service] + path
         async with self.session.request(
-            method, address, data=data, headers=sent, params=query, allow_redirects=False
+            method, address, data=sized, headers=sent, params=query, allow_redirects=False
         ) as response:
             streams = response.content_type == "text/event-stream"
             raw = b"" if streams else await response.read()

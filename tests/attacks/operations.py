@@ -52,6 +52,7 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "notifications": ("list_changes", "stream_changes"),
 }
+_SERVICES: Final = services()
 _numbers = count(1)
 
 
@@ -177,7 +178,7 @@ def rule_of(service: str, operation: str) -> Rule | None:
 
 def described(operation: str) -> tuple[str, CommandType[Any]]:
     """The service and the type of a command, by the operation of its route."""
-    for service in services():
+    for service in _SERVICES:
         for command in service.commands:
             if command.name.removesuffix(".v1").split(".", 1)[1].replace(".", "_") == operation:
                 return service.name, command

@@ -39,7 +39,11 @@ READS: Final = [
     for name, route in OPERATIONS
     if rule_of(name, route.operation_id) in {Rule.READ, Rule.PAGE}
 ]
-MOMENTS: Final[tuple[dict[str, str], ...]] = ({}, {"as_of": "2150-01-01"}, {"known_at": "2150-01-01"})
+MOMENTS: Final[tuple[dict[str, str], ...]] = (
+    {},
+    {"as_of": "2150-01-01"},
+    {"known_at": "2150-01-01"},
+)
 OTHER_METHODS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 
 

@@ -1,6 +1,7 @@
 """Clients that take their time: each is cut, and nobody else waits."""
 
 import asyncio
+import re
 import time
 from typing import Final
 
@@ -82,6 +83,14 @@ async def test_a_stream_that_nobody_reads_is_cut_and_others_go_on(estate: Attack
     assert time.monotonic() - started < 3 * BOUND_S
     writer.transport.abort()
     del reader
+
+
+async def streams(estate: AttackedEstate) -> bool:
+    """Whether anything but this question is under way."""
+    metrics = (await estate.ask("notifications", "GET", "/metrics")).body.decode()
+    found = re.search(r"^estate_http_requests_in_flight\S* (\d+)", metrics, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) > 1
 
 
 async def fill(estate: AttackedEstate) -> None:

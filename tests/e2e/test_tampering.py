@@ -14,7 +14,6 @@ from shared.contracts.envelope import seal
 from shared.eventstore.merkle import Frontier
 from tests.support.demo_runs import ESTATE, Demonstrated, own_servers
 from tests.support.e2e_config import E2eConfig, seeded
-from tests.support.source_reading import Reading
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -60,7 +59,7 @@ async def superuser(run: Demonstrated, log: str) -> AsyncIterator[Connection]:
 @asynccontextmanager
 async def row_at(connection: Connection, position: int) -> AsyncIterator[asyncpg.Record]:
     """A row for changing; it is as it was afterwards."""
-    row = await connection.fetchrow("SELECT * FROM log.events WHERE position = $1", position)
+    (row,) = await connection.fetch("SELECT * FROM log.events WHERE position = $1", position)
     tree = await connection.fetchval("SELECT tree FROM log.head")
     moved = "DELETE FROM log.events WHERE position = $1 OR position > 1000000"
     try:
@@ -101,9 +100,8 @@ async def test_removed_event_is_found_where_it_was(demonstrated: Demonstrated) -
 
 
 async def test_consistent_rewrite_is_found_by_a_checkpoint_and_by_the_topic(
-    demonstrated: Demonstrated, reading: Reading
+    demonstrated: Demonstrated,
 ) -> None:
-    assert reading.repos.rows
     kept = ("--against", str(demonstrated.state / "checkpoint.json"))
     async with superuser(demonstrated, "registry") as connection:
         position = await _a_hand_over(connection)

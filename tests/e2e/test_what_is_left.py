@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.process_table import is_alive
-from tests.support.demo_runs import Demonstrated, processes_naming
+from tests.support.demo_runs import Demonstrated, alive, processes_naming
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -47,7 +46,7 @@ async def test_first_run_left_no_process(demonstrated: Demonstrated) -> None:
     first = demonstrated.first
 
     assert len(first.processes) > 5
-    assert not any(map(is_alive, first.processes - processes_of(demonstrated)))
+    assert not alive(first.processes - processes_of(demonstrated))
     assert processes_naming(demonstrated.state) != []
 
 

@@ -167,6 +167,7 @@ class Load:
         while not self._stopping:
             turn += 1
             rng, name = sender.random, f"{self._name}-d{worker}-{turn}"
+            body: Mapping[str, Any]
             if made and rng.random() < 0.4:
                 verb, body = rng.choice(
                     [
@@ -178,16 +179,16 @@ class Load:
                 path, command = f"/v1/dependencies/{rng.choice(made)}/{verb}", f"{verb}.v1"
             else:
                 path, command, verb = "/v1/dependencies", "declare.v1", "declare"
-                body = {
-                    "from": self._some_service(rng),
-                    "to": self._some_end(rng),
-                    "kind": rng.choice(_KINDS),
-                }
+                body = self._declaration(rng)
             request = self._http("dependencies", path, f"estate.dependency.{command}", name, body)
             answer = await sender.settle(request, twice=rng.random() < 0.2)
             if answer is not None and verb == "declare":
                 made.append(answer["id"])
             await asyncio.sleep(rng.expovariate(1 / _PAUSE_S))
+
+    def _declaration(self, rng: random.Random) -> dict[str, Any]:
+        ends = {"from": self._some_service(rng), "to": self._some_end(rng)}
+        return {**ends, "kind": rng.choice(_KINDS)}
 
     def _some_service(self, rng: random.Random) -> str:
         """A name that is registered, or soon will be, or never."""

@@ -11,15 +11,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cli.local_state import read_addresses
-from deploy.local.process_table import is_alive, with_descendants
+from deploy.local.process_table import with_descendants
 from tests.support.asking import Asker, asking
 from tests.support.eventually import eventually
 
@@ -83,7 +83,7 @@ class DemoRun:
                     await self.process.wait()
             except TimeoutError:
                 continue
-        await eventually(lambda: not any(map(is_alive, self.processes)), _ENDED_WITHIN_S)
+        await eventually(lambda: not alive(self.processes), _ENDED_WITHIN_S)
         assert not processes_naming(self.state)
         return int(self.process.returncode)
 
@@ -180,13 +180,22 @@ def own_servers() -> dict[str, str]:
 
 
 def processes_naming(state: Path) -> list[int]:
-    """The processes whose command names a state folder; this one is none of them."""
-    return [pid for pid, command in _commands() if f"{state}/" in command and pid != os.getpid()]
+    """The processes whose command names something in a state folder; this one is none of them."""
+    return [one.pid for one in _running() if f"{state}/" in one.command and one.pid != os.getpid()]
 
 
-def _commands() -> Iterator[tuple[int, str]]:
-    command = ["ps", "-A", "-ww", "-o", "pid=,command="]
+def alive(processes: Iterable[int]) -> set[int]:
+    """Those that still run; one that only waits to be reaped does not."""
+    return set(processes) & {one.pid for one in _running()}
+
+
+class _Running(NamedTuple):
+    pid: int
+    command: str
+
+
+def _running() -> list[_Running]:
+    command = ["ps", "-A", "-ww", "-o", "pid=,stat=,command="]
     listed = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    for line in listed.stdout.splitlines():
-        pid, _, words = line.strip().partition(" ")
-        yield int(pid), words
+    lines = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    return [_Running(int(one[0]), one[-1]) for one in lines if not one[1].startswith("Z")]

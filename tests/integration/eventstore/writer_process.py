@@ -13,13 +13,13 @@ from shared.clock import SystemClock, new_id
 from shared.eventstore.types import Outcome
 from shared.eventstore.writer import LogWriter
 from shared.failpoints import arm
-from tests.integration.eventstore.log_under_test import QUICK, Connecting
+from tests.integration.eventstore.log_under_test import Connecting
 from tests.support.counting import CATEGORIES, add
 
 
 async def run(dsn: str, prefix: str, count: int) -> None:
     """Append `count` commands, twenty at a time."""
-    writer = LogWriter(Connecting(dsn), CATEGORIES, SystemClock(), new_id, limits=QUICK)
+    writer = LogWriter(Connecting(dsn), CATEGORIES, SystemClock(), new_id)
     await writer.start()
 
     async def submit(number: int) -> None:

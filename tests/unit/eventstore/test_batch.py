@@ -31,6 +31,7 @@ from tests.support.ids import CountedIds
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SLUG = Claim("service.slug", "one")
+OTHER_SLUG = Claim("service.slug", "two")
 STREAMS = [f"service-svc_{n}" for n in range(1, 5)]
 
 
@@ -357,6 +358,25 @@ def test_what_nobody_loaded_is_named_and_the_batch_left_as_it_was() -> None:
     assert batch.view.missing_streams == {"service-svc_1"}
     assert not batch.view.is_complete
     assert (batch.events, batch.results, batch.accepted) == ([], [], {})
+
+
+def test_what_one_command_lacks_does_not_hold_up_the_next() -> None:
+    batch = a_batch(a_cache(streams=["service-svc_2"]))
+    with pytest.raises(MissingError):
+        batch.decide(add("k1"))
+    assert decided(batch, add("k2", "svc_2"))[0].first_position == 1
+
+
+def test_all_that_a_decision_writes_to_is_named_at_once() -> None:
+    def decide(_view: View) -> Decision:
+        return Decision("svc_1", (fact("svc_1", SLUG), fact("svc_2"), fact("svc_3", OTHER_SLUG)))
+
+    batch = a_batch(a_cache(streams=[], claims=[]))
+    with pytest.raises(MissingError):
+        batch.decide(pending("k", decide))
+    assert batch.view.missing_claims == {SLUG, OTHER_SLUG}
+    assert batch.view.missing_streams == {f"service-svc_{n}" for n in (1, 2, 3)}
+    assert batch.results == []
 
 
 def test_a_claim_that_nobody_loaded_is_named() -> None:

@@ -1,6 +1,7 @@
 """Whatever is accepted, in whatever order and about whatever time, leaves a state that holds."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -119,7 +120,8 @@ def test_whatever_was_accepted_holds_together(asked: list[tuple[tuple[Any, Any],
             ask(view, decide, body, at)
         except Refusal:
             continue
-        assert not ask(view, decide, body, at), "the same command again changed something"
+        with suppress(Refusal):  # A hand-over that has happened is no longer from its holder.
+            assert not ask(view, decide, body, at), "the same command again changed something"
         state = view.load(SERVICE, LICENCES)
         assert state.state.at("name", NOON) is not None
         for instant in (NOON, at, at + timedelta(days=9)):
