@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import asyncpg
@@ -111,7 +112,7 @@ async def append_all(
     finally:
         await writer.stop()
     appended.rate = ends[-1] / spent_s
-    appended.commits = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+    appended.commits = [end - start for start, end in pairwise(ends)]
     return appended
 
 

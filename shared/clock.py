@@ -11,7 +11,7 @@ from datetime import time as time_of_day
 from typing import Protocol
 
 import orjson
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 IdSource = Callable[[str], str]
 """Makes an id that was never used before from its prefix: `svc_` gives `svc_0192...`."""

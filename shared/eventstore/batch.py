@@ -3,11 +3,13 @@
 Must not do IO: what a decision needs and nobody loaded is reported as missing.
 """
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from shared.clock import IdSource, format_instant
 from shared.contracts.envelope import SALT_BYTES, SOURCE_PREFIX, Origin, seal
@@ -51,8 +53,23 @@ class KnownCommand:
     outcome: Outcome
 
 
+@lru_cache(1024)
+def _kind(event_type: str) -> str:
+    return event_type.split(".", 2)[1]
+
+
 EventRow = tuple[int, str, int, str, datetime, bytes, bytes]
 ClaimRow = tuple[str, str, str, int]
+_Sealed = tuple[NewEvent, EventRow]
+
+
+class _Placed(NamedTuple):
+    """An event with its stream, as that was before the command."""
+
+    event: NewEvent
+    category: Category[Any]
+    stream: str
+    loaded: Loaded[Any]
 
 
 @dataclass(slots=True)
@@ -110,17 +127,23 @@ class Batch:
             result = error
         self.results.append(result)
 
+    def learn(self, command: PendingCommand) -> None:
+        """Let the view note what a command lacks that waits behind one that lacks something."""
+        with contextlib.suppress(Exception):
+            if self._repeated(command) is None:
+                self._place_all(command.decide(self.view))
+
     def _outcome(self, command: PendingCommand) -> Outcome:
         repeated = self._repeated(command)
         if repeated is not None:
             return repeated
         decision = command.decide(self.view)
-        self._check_claims(decision.events)
+        placed = self._place_all(decision)
         if command.dry_run:
             planned = [{"type": event.data.TYPE} for event in decision.events]
             return Outcome(_answer(decision, planned), None, None)
-        sealed = self._seal_all(command.origin, decision.events)
-        outcome = self._accept(decision, sealed)
+        sealed, states = self._seal_all(command.origin, placed)
+        outcome = self._accept(decision, sealed, states)
         self.accepted[command.key] = (command, outcome)
         return outcome
 
@@ -136,12 +159,17 @@ class Batch:
         outcome = known.outcome
         return Outcome(outcome.answer, outcome.first_position, outcome.last_position, replayed=True)
 
-    def _check_claims(self, events: Sequence[NewEvent]) -> None:
-        """Refuse names that are taken, and learn at once everything that is not loaded yet."""
+    def _place_all(self, decision: Decision) -> list[_Placed]:
+        """Give each event its stream.
+
+        Refuses names that are taken, and learns at once everything that is not loaded yet.
+        """
+        placed: list[_Placed] = []
         taken: dict[Claim, str] = {}
         complete = True
-        for event in events:
-            stream = self._category(event).stream(event.subject)
+        for event in decision.events:
+            category = self.categories[_kind(event.data.TYPE)]
+            stream = category.stream(event.subject)
             for claim in event.claims:
                 try:
                     holder = taken.get(claim) or self.view.claimed(claim.kind, claim.value)
@@ -152,44 +180,37 @@ class Batch:
                     raise NameTakenError(claim)
                 taken[claim] = stream
             try:
-                self.view.load(self._category(event), event.subject)
+                placed.append(_Placed(event, category, stream, self.view.loaded(stream)))
             except MissingError:
                 complete = False
         # Not what the whole view lacks: another command's want is not this one's.
         if not complete:
             raise MissingError
+        return placed
 
-    def _category(self, event: NewEvent) -> Category[Any]:
-        return self.categories[event.data.TYPE.split(".", 2)[1]]
-
-    def _seal_all(self, origin: Origin, events: Sequence[NewEvent]) -> list[tuple[EventRow, Fact]]:
-        versions: dict[str, int] = {}
+    def _seal_all(
+        self, origin: Origin, placed: Sequence[_Placed]
+    ) -> tuple[list[_Sealed], dict[str, Loaded[Any]]]:
+        """Make the rows of a decision, and the streams that it touches as they are after it."""
+        states: dict[str, Loaded[Any]] = {}
         sealed = []
-        for offset, event in enumerate(events):
-            category = self._category(event)
-            stream = category.stream(event.subject)
-            version = versions.get(stream) or self.view.load(category, event.subject).version
-            versions[stream] = version + 1
-            sealed.append(self._seal(origin, event, stream, version + 1, offset))
-        return sealed
+        caused = self._caused(origin)
+        for offset, (event, category, stream, loaded) in enumerate(placed):
+            before = states.get(stream, loaded)
+            version = before.version + 1
+            row = self._seal(caused, event, stream, version, offset)
+            fact = Fact(row[0], event.effective_at, event.data)
+            states[stream] = Loaded(category.evolve(before.state, fact), version)
+            sealed.append((event, row))
+        return sealed, states
 
-    def _seal(
-        self, origin: Origin, event: NewEvent, stream: str, version: int, offset: int
-    ) -> tuple[EventRow, Fact]:
-        position = self.position + offset + 1
-        recorded_at = self._first_at + (len(self.events) + offset) * _MICROSECOND
+    def _caused(self, origin: Origin) -> dict[str, Any]:
+        """The attributes that all events of one command share."""
         attributes = {
             "specversion": "1.0",
-            "id": self.new_id("evt_"),
             "source": SOURCE_PREFIX + self.head.log,
-            "type": event.data.TYPE,
-            "subject": event.subject,
-            "time": format_instant(event.effective_at),
             "datacontenttype": "application/json",
-            "position": str(position),
             "timeline": str(self.head.timeline),
-            "streamversion": str(version),
-            "recordedtime": format_instant(recorded_at),
             "actor": origin.actor,
             "credentialid": origin.credential_id,
             "door": origin.door,
@@ -198,19 +219,39 @@ class Batch:
         }
         if origin.organisation is not None:
             attributes["organisation"] = origin.organisation
+        return attributes
+
+    def _seal(
+        self, caused: Mapping[str, Any], event: NewEvent, stream: str, version: int, offset: int
+    ) -> EventRow:
+        index = len(self.events) + offset
+        position = self.head.position + index + 1
+        recorded_at = self._first_at + index * _MICROSECOND
+        attributes = {
+            **caused,
+            "id": self.new_id("evt_"),
+            "type": event.data.TYPE,
+            "subject": event.subject,
+            "time": format_instant(event.effective_at),
+            "position": str(position),
+            "streamversion": str(version),
+            "recordedtime": format_instant(recorded_at),
+        }
         body, leaf = seal(attributes, event.data.to_json(), secrets.token_bytes(SALT_BYTES))
         if len(body) > MAX_EVENT_BYTES:
             raise EventTooLargeError(f"an event of {len(body)} bytes exceeds {MAX_EVENT_BYTES}")
-        row = (position, stream, version, event.data.TYPE, recorded_at, leaf, body)
-        return row, Fact(position, event.effective_at, event.data)
+        return (position, stream, version, event.data.TYPE, recorded_at, leaf, body)
 
-    def _accept(self, decision: Decision, sealed: list[tuple[EventRow, Fact]]) -> Outcome:
-        """Nothing behind the fold can fail: a command is in the batch whole or not at all."""
-        states = self._fold(decision, sealed)
+    def _accept(
+        self,
+        decision: Decision,
+        sealed: Sequence[_Sealed],
+        states: Mapping[str, Loaded[Any]],
+    ) -> Outcome:
+        """Nothing in here can fail: a command is in the batch whole or not at all."""
         self.view.put(states)
         first = self.position + 1
-        made_of = list(zip(decision.events, sealed, strict=True))
-        for event, (row, _) in made_of:
+        for event, row in sealed:
             self.events.append(row)
             self.tree.append(row[5])
             self.size_bytes += len(row[6])
@@ -218,26 +259,15 @@ class Batch:
                 if self.view.claimed(claim.kind, claim.value) is None:
                     self.view.take(claim, row[1])
                     self.claims.append((claim.kind, claim.value, row[1], row[0]))
-        made = [self._made(row) for row, _ in sealed]
+        made = [self._made(row) for _, row in sealed]
         answer = _answer(decision, made)
         if made:
             answer["positions"] = made[-1]["position"]
-        about = [row[1] for event, (row, _) in made_of if event.subject == decision.subject]
-        if about:
-            answer["version"] = states[about[0]].version
+        about = next((row[1] for event, row in sealed if event.subject == decision.subject), None)
+        if about is not None:
+            answer["version"] = states[about].version
         last = self.position
         return Outcome(answer, first if made else None, last if made else None)
-
-    def _fold(
-        self, decision: Decision, sealed: list[tuple[EventRow, Fact]]
-    ) -> dict[str, Loaded[Any]]:
-        """The streams that the decision touches, as they are after it."""
-        states: dict[str, Loaded[Any]] = {}
-        for event, (row, fact) in zip(decision.events, sealed, strict=True):
-            category, stream = self._category(event), row[1]
-            before = states.get(stream) or self.view.load(category, event.subject)
-            states[stream] = Loaded(category.evolve(before.state, fact), before.version + 1)
-        return states
 
     def _made(self, row: EventRow) -> dict[str, str]:
         where = Position(self.head.log, row[0], self.head.timeline)

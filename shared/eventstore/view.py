@@ -89,10 +89,10 @@ class BatchView:
         unreadable: Mapping[str, Exception] | None = None,
     ) -> None:
         self._cache = cache
-        self._unreadable = unreadable or {}
+        self._unreadable = dict(unreadable or {})
         self._states: dict[str, Loaded[Any]] = {}
         self._claims: dict[Claim, str] = {}
-        self._answers = answers
+        self._answers = dict(answers)
         self.missing_answers: set[tuple[str, str]] = set()
         self.missing_streams: set[str] = set()
         self.missing_claims: set[Claim] = set()
@@ -132,7 +132,10 @@ class BatchView:
 
         Raises: MissingError; what kept a stream from being read, to whoever needs that stream.
         """
-        stream = category.stream(subject)
+        return self.loaded(category.stream(subject))
+
+    def loaded(self, stream: str) -> Loaded[Any]:
+        """As `load`, by the stream's name."""
         if stream in self._unreadable:
             raise self._unreadable[stream]
         loaded = self._states.get(stream) or self._cache.state(stream)
@@ -155,6 +158,16 @@ class BatchView:
     def is_complete(self) -> bool:
         """Whether no decision asked for something that was not loaded."""
         return not (self.missing_claims or self.missing_streams or self.missing_answers)
+
+    def add(
+        self, answers: Mapping[tuple[str, str], Any], unreadable: Mapping[str, Exception]
+    ) -> None:
+        """Take in what was looked up and what could not be read, and ask anew for what lacks."""
+        self._answers.update(answers)
+        self._unreadable.update(unreadable)
+        self.missing_answers.clear()
+        self.missing_streams.clear()
+        self.missing_claims.clear()
 
     def put(self, states: Mapping[str, Loaded[Any]]) -> None:
         """Let later commands of the batch see streams as they are now."""

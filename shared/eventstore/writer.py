@@ -229,33 +229,40 @@ class LogWriter:
             self._cache.position = head.position
         keys = [command.key for command in commands]
         known = await append.read_commands(connection, keys, timeout_s)
-        answers: dict[tuple[str, str], Any] = {}
-        unreadable: dict[str, Exception] = {}
+        view = BatchView(self._cache, {})
+        batch = Batch(head, view, self._categories, self._new_id, clock_at, known)
         for passes_left in reversed(range(self._limits.decide_max_passes)):
-            view = BatchView(self._cache, answers, unreadable)
-            batch = Batch(head, view, self._categories, self._new_id, clock_at, known)
             self._decide_all(batch, commands, is_last=passes_left == 0)
             if view.is_complete:
                 break
-            unreadable |= await self._load(connection, view)
+            unreadable = await self._load(connection, view)
+            answers: Mapping[tuple[str, str], Any] = {}
             if view.missing_answers and self._look_up is not None:
-                answers |= await self._look_up(view.missing_answers)
+                answers = await self._look_up(view.missing_answers)
+            view.add(answers, unreadable)
         return batch
 
     def _decide_all(self, batch: Batch, commands: list[PendingCommand], *, is_last: bool) -> None:
-        """Decide in order; once something is missing go on only to learn what else is.
+        """Decide in order, from where the last pass ended.
 
-        In the last pass those that still miss something are refused, and they alone.
+        Once something is missing, go on only to learn what else is. In the last pass those that
+        still miss something are refused, and they alone.
         """
-        for command in commands:
+        is_waiting = False
+        for command in commands[len(batch.results) :]:
             if batch.size_bytes > self._limits.batch_max_bytes:
                 return
+            if is_waiting:
+                batch.learn(command)
+                continue
             try:
                 batch.decide(command)
             except MissingError:
                 if is_last:
                     detail = "the decision kept asking for more of the log"
                     batch.results.append(LogUnavailableError(detail))
+                else:
+                    is_waiting = True
 
     async def _load(self, connection: Connection, view: BatchView) -> dict[str, Exception]:
         """Load what is missing; return the streams that this code cannot read, and why."""

@@ -108,7 +108,12 @@ class GuardedConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the parser refused as a problem, without a traceback for every port scan."""
+        """Answer what the parser refused as a problem, without a traceback for every port scan.
+
+        Raises: ConnectionError, at which aiohttp ends in silence, when the caller has gone.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         if status >= MALFORMED_HTTP.status + 100:
             return super().handle_error(request, status, exc, message)
         _log.info("request_malformed", error=type(exc).__name__)

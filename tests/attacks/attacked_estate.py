@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.local_estate import LocalEstate, local_estate
 from cli.local_state import keys_path
@@ -134,10 +135,7 @@ class AttackedEstate:
         return {log: answer.document["position"] for log, answer in answers.items()}
 
     async def writer_for(self, organisation: str) -> KafkaAccess:
-        """A Kafka user who may write the submissions topics of an organisation, and nothing else.
-
-        The topics exist when this returns.
-        """
+        """A Kafka user who may write the submissions topics of an organisation, nothing else."""
         user = f"writer-{organisation}"
         access = await add_scram_user(self.backing.kafka, user, f"password-of-{user}")
         for service in LOGS:
@@ -203,7 +201,22 @@ async def _settle(estate: AttackedEstate) -> None:
     prefix = str(estate.keys["revoked"]).split("_")[1]
     revoke_key(keys_path(local.state_dir), prefix, clock=SystemClock())
     await eventually(lambda: _is_locked_out(estate, "revoked"), 6.0)
+    await _topics_are_made(estate)
     estate.canaries.update(_secrets(estate))
+
+
+async def _topics_are_made(estate: AttackedEstate) -> None:
+    wanted = {submissions_topic(log, estate.ids[name]) for log in LOGS for name in ORGANISATIONS}
+    admin = AIOKafkaAdminClient(**estate.backing.kafka.client_options())
+    await admin.start()
+
+    async def are_there() -> bool:
+        return wanted <= set(await admin.list_topics())
+
+    try:
+        await eventually(are_there, 60.0)
+    finally:
+        await admin.close()
 
 
 async def _is_let_in(estate: AttackedEstate, caller: str) -> bool:

@@ -163,8 +163,9 @@ async def _main(inputs: int, seed: int) -> int:
         async with attacked_estate(Path(folder)) as estate:
             tally = await fuzz(estate, inputs, seed)
             heads = await estate.heads()
-    report = {**asdict(tally), "heads": heads, "answers": dict(sorted(tally.answers.items()))}
-    print(json.dumps(report, indent=2))  # noqa: T201 - a report.
+            answers = dict(sorted(tally.answers.items()))
+            report = {**asdict(tally), "heads": heads, "answers": answers}
+            print(json.dumps(report, indent=2), flush=True)  # noqa: T201 - a report.
     return 1 if list(tally.broken_promises()) else 0
 
 

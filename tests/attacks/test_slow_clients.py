@@ -5,8 +5,10 @@ import re
 import time
 from typing import Final
 
-from tests.attacks.attacked_estate import AttackedEstate
+from tests.attacks.attacked_estate import AttackedEstate, check_log_lines
 from tests.attacks.operations import make_service
+from tests.attacks.wire import send
+from tests.support.eventually import eventually
 
 BOUND_S: Final = 20.0
 """Ten seconds are granted; the rest is for a busy machine."""
@@ -65,6 +67,29 @@ async def test_a_client_that_takes_its_time_is_cut(estate: AttackedEstate) -> No
     assert sorted(waited)[len(waited) // 2] < 1.0
 
 
+async def test_a_client_that_leaves_in_the_middle_is_no_fault_of_ours(
+    estate: AttackedEstate,
+) -> None:
+    authorization = estate.authorization("admin")["Authorization"].encode()
+    opening = b" HTTP/1.1\r\nHost: e\r\nAuthorization: " + authorization + b"\r\n"
+    post = b"POST /v1/services" + opening + b"Content-Type: application/json\r\n"
+    for raw in (
+        post + b"Content-Length: 5000\r\n\r\n{",
+        post + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        post + b"Expect: 100-continue\r\nContent-Length: 5000\r\n\r\n",
+        b"GET /v1/services" + opening + b"\r\n",
+    ):
+        answer = await send(estate.port("registry"), raw, wait_s=0.1)
+        assert answer.status < 500
+    process = estate.local.services["registry"]
+
+    async def is_over() -> bool:
+        return await under_way(estate, "registry") == 1
+
+    await eventually(is_over)
+    check_log_lines(process.log_path.read_bytes(), estate.canaries)
+
+
 async def test_a_stream_that_nobody_reads_is_cut_and_others_go_on(estate: AttackedEstate) -> None:
     await fill(estate)
     authorization = estate.authorization("operator")["Authorization"].encode()
@@ -76,7 +101,7 @@ async def test_a_stream_that_nobody_reads_is_cut_and_others_go_on(estate: Attack
     await writer.drain()
     started = time.monotonic()
     async with asyncio.timeout(3 * BOUND_S):
-        while await streams(estate):
+        while await under_way(estate, "notifications") > 1:
             others = await estate.ask("notifications", "GET", "/v1/changes?limit=1")
             assert others.status == 200
             await asyncio.sleep(0.2)
@@ -85,12 +110,12 @@ async def test_a_stream_that_nobody_reads_is_cut_and_others_go_on(estate: Attack
     del reader
 
 
-async def streams(estate: AttackedEstate) -> bool:
-    """Whether anything but this question is under way."""
-    metrics = (await estate.ask("notifications", "GET", "/metrics")).body.decode()
+async def under_way(estate: AttackedEstate, service: str) -> int:
+    """How many requests a service is at, this question among them."""
+    metrics = (await estate.ask(service, "GET", "/metrics")).body.decode()
     found = re.search(r"^estate_http_requests_in_flight\S* (\d+)", metrics, re.MULTILINE)
     assert found is not None
-    return int(found[1]) > 1
+    return int(found[1])
 
 
 async def fill(estate: AttackedEstate) -> None:

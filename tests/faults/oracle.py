@@ -80,7 +80,7 @@ def _hold_ledger(told: Told, logs: dict[str, Held], verdict: Verdict) -> None:
         for key in held.by_key.keys() | held.commands.keys()
         if key not in told.entries
     ]
-    verdict.lost = sum(one.startswith("lost") for one in found)
+    verdict.lost = sum(one.startswith("lost") for one in (*found, *told.violations))
     verdict.doubled = sum(one.startswith("doubled") for one in found) + len(strangers)
     verdict.violations += [one for one in found if one] + strangers
     states = [entry.state for entry in told.entries.values()]

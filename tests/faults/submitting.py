@@ -40,10 +40,13 @@ class Submitter:
         self._producer: AIOKafkaProducer | None = None
 
     async def settle(self, log: str, requests: Sequence[Request]) -> None:
-        """Send until each was accepted or rejected, in their order."""
+        """Send until each was accepted or rejected, in their order.
+
+        One that is certainly on its topic must be decided while there is time.
+        """
         for request in requests:
             self._sender.ledger.send(request)
-        await self._send_all(log, requests)
+        is_there = await self._send_all(log, requests)
         waiting, looks = list(requests), 0
         while waiting and not self._sender.ending.is_over():
             waiting = [request for request in waiting if not await self._is_decided(request)]
@@ -51,6 +54,8 @@ class Submitter:
             if waiting and looks % _SEND_AGAIN_AFTER == 0:
                 await self._send_all(log, waiting)
             await asyncio.sleep(_LOOK_AGAIN_S)
+        for request in waiting if is_there else ():
+            self._sender.ledger.violate(f"lost: on its topic, but not decided: {request.key}")
 
     async def close(self) -> None:
         """Let the producer go."""
@@ -58,8 +63,8 @@ class Submitter:
             await drop_producer(self._producer)
             self._producer = None
 
-    async def _send_all(self, log: str, requests: Sequence[Request]) -> None:
-        """All of them in order, all again when any of them is not certain to be there."""
+    async def _send_all(self, log: str, requests: Sequence[Request]) -> bool:
+        """All of them in order, all again until all are certain to be there; tell whether so."""
         topic = submissions_topic(log, self._organisation)
         while not self._sender.ending.is_over():
             try:
@@ -68,7 +73,8 @@ class Submitter:
                 await self.close()
                 await asyncio.sleep(0.2)
             else:
-                return
+                return True
+        return False
 
     async def _send(self, topic: str, requests: Sequence[Request]) -> None:
         if self._producer is None:

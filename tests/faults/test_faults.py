@@ -16,13 +16,12 @@ from tests.faults.oracle import judge
 from tests.faults.running import Trial, ask_oracle, run_trial
 from tests.faults.world import World, running_world
 
-SEED = 1
+SEED = 3  # Registry at relay.sent, dependencies at append.after_commit, a projection.
 CHOSEN = (
+    "each service killed at a point of its own",
     "all services killed at once",
-    "killed at append.after_commit",
-    "killed at intake.committed",
-    "killed at relay.sent",
     "connections cut",
+    "submissions sent three times",
 )
 
 
@@ -39,10 +38,10 @@ async def world() -> AsyncIterator[World]:
             yield world
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_nothing_is_lost_or_doubled_whatever_fails(world: World) -> None:
     for fault in CHOSEN:
-        result = await run_trial(world, Trial(SEED, fault, 0), quick=True)
+        result = await run_trial(world, Trial(SEED, fault, 0), quick=True, judged=False)
         assert result.ok, result
         assert not result.not_reached, result
         assert result.accepted > 0
@@ -50,7 +49,7 @@ async def test_nothing_is_lost_or_doubled_whatever_fails(world: World) -> None:
     assert verdict["ok"], verdict
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_oracle_finds_what_was_never_written_and_what_was_refused(world: World) -> None:
     told = read_ledger(world.ledger.path)
     accepted = [e for e in told.entries.values() if e.state == "accepted" and e.answer]

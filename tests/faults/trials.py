@@ -55,6 +55,14 @@ async def _die_at(
     return Lifted(lifted, f"{service.name} {armed}")
 
 
+async def _die_apart(world: World, rng: random.Random) -> Lifted:
+    """Each service dies at a point of its own, whenever it comes there; each is started again."""
+    points = [rng.choice([p for p, found in _POINTS.items() if name in found]) for name in _ALL]
+    pairs = list(zip(points, _ALL, strict=True))
+    lifted = await asyncio.gather(*(_die_at(point, (name,), world, rng) for point, name in pairs))
+    return Lifted(max(one.at for one in lifted), ", ".join(one.detail for one in lifted))
+
+
 async def _ended(service: ServiceProcess, armed: str) -> None:
     assert service.process is not None
     try:
@@ -290,6 +298,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "all services killed at once": _kill_all,
     "one service killed": _kill_one,
     "graceful stop": _stop_gracefully,
+    "each service killed at a point of its own": _die_apart,
     **{f"killed at {p}": partial(_die_at, p, services) for p, services in _POINTS.items()},
     **{f"killed at {p}": partial(_die_rebuilding, p) for p in _REBUILD_POINTS},
     "Postgres killed": _postgres_killed,

@@ -157,7 +157,7 @@ async def test_a_batch_is_cut_where_it_grows_large_and_the_rest_follows_in_order
     log: LogUnderTest,
 ) -> None:
     heads: list[int] = []
-    limits = WriterLimits(batch_max_bytes=20_000)
+    limits = WriterLimits(batch_max_bytes=20_000, batch_max_commands=10)
     async with log.writer(
         limits=limits, on_batch=lambda done: heads.append(done.position)
     ) as writer:

@@ -70,6 +70,7 @@ async def test_a_commit_whose_answer_was_lost_is_found_and_nothing_doubled(
             writer, [add("k1"), add("k2", events=2), add("k2", request="other")]
         )
         assert [one.first_position for one in results[:2]] == [1, 2]
+        assert not any(one.replayed for one in results[:2]), "it was their own commit"
         assert isinstance(results[2], KeyReusedError)
         assert (await writer.submit(add("k3"))).answer["held"] == 3
     assert await log.keys() == ["k1", "k2", "k2", "k3"]

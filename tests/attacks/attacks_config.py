@@ -1,0 +1,25 @@
+"""Owns what attacks can be told: more examples, more time, another seed.
+
+Must not be read by any other test.
+"""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AttacksConfig:
+    """How long generated requests go on."""
+
+    examples: int
+    seconds: int
+    seed: int
+
+
+def from_environment() -> AttacksConfig:
+    """Read `ESTATE_ATTACKS_*`."""
+    return AttacksConfig(
+        examples=int(os.environ.get("ESTATE_ATTACKS_EXAMPLES", "3")),
+        seconds=int(os.environ.get("ESTATE_ATTACKS_SECONDS", "50")),
+        seed=int(os.environ.get("ESTATE_ATTACKS_SEED", "20161214")),
+    )

@@ -1,0 +1,45 @@
+"""Requests made from the document that each service serves: it keeps to what it says of itself.
+
+`ESTATE_ATTACKS_EXAMPLES=200 ESTATE_ATTACKS_SECONDS=3000` is a longer run.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cli.local_estate import SERVICES
+from tests.attacks.attacked_estate import AttackedEstate
+from tests.attacks.attacks_config import from_environment
+
+CONFIG: Final = from_environment()
+SETTINGS: Final = Path(__file__).with_name("schemathesis.toml")
+CHECKS: Final = (
+    *("not_a_server_error", "status_code_conformance", "content_type_conformance"),
+    *("response_headers_conformance", "response_schema_conformance", "negative_data_rejection"),
+    *("unsupported_method", "allow_header_conformance", "ignored_auth"),
+)
+"""Left out: that good data is accepted, since rules behind the form may refuse it."""
+
+
+@pytest.mark.timeout(CONFIG.seconds + 120)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_service_keeps_to_its_own_document(
+    estate: AttackedEstate, service: str, tmp_path: Path
+) -> None:
+    url = estate.local.urls[service]
+    process = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).parent / "schemathesis", "--config-file", SETTINGS, "--no-color"),
+        *("run", f"{url}/openapi.json", "--checks", ",".join(CHECKS)),
+        *("--header", f"Authorization: {estate.authorization('a')['Authorization']}"),
+        *("--phases", "examples,coverage,fuzzing", "--exclude-path", "/v1/changes/stream"),
+        *("--max-examples", str(CONFIG.examples), "--seed", str(CONFIG.seed), "--workers", "2"),
+        *("--max-time", str(CONFIG.seconds), "--warnings", "off", "--request-timeout", "20"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    shown, _ = await process.communicate()
+    assert process.returncode == 0, shown.decode()
