@@ -79,7 +79,7 @@ async def run(bench: Bench, size: int) -> Report:
     _, made = await make_read_model(access)
     found: dict[str, list[float]] = {one.what: [] for one in QUESTIONS}
     plain: list[float] = []
-    async with connected(access.owner_dsn) as connection:
+    async with connected(access.app_dsn) as connection:
         await connection.execute("ANALYZE")
         async with serving(bench, {"registry": access}) as running:
             for _ in range(bench.rounds):

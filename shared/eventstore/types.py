@@ -6,7 +6,7 @@ Must not do IO.
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from shared.contracts.envelope import Origin
 from shared.contracts.events.model import EventData
@@ -64,8 +64,7 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A name that only one stream may ever hold, say a slug or an alias."""
 
     kind: str

@@ -7,13 +7,12 @@ import re
 import time
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import structlog
 from aiohttp import hdrs, web
 from structlog.contextvars import bind_contextvars
-from uuid_utils.compat import uuid7
 
+from shared.clock import IdSource, new_id
 from shared.http.endpoint import CORRELATION_ID
 from shared.http.problems import (
     BAD_REQUEST,
@@ -51,7 +50,7 @@ _log = structlog.get_logger(__name__)
 Handler = Callable[[web.Request], Any]
 
 
-def make_edge(metrics: Metrics, *, new_correlation_id: Callable[[], UUID] = uuid7) -> Any:
+def make_edge(metrics: Metrics, *, new_correlation_id: IdSource = new_id) -> Any:
     """The one middleware: nothing that happens behind it leaves as anything but an answer."""
 
     @web.middleware
@@ -73,11 +72,11 @@ def make_edge(metrics: Metrics, *, new_correlation_id: Callable[[], UUID] = uuid
     return edge
 
 
-def _correlation_id(request: web.Request, new_correlation_id: Callable[[], UUID]) -> str:
+def _correlation_id(request: web.Request, new_correlation_id: IdSource) -> str:
     sent = request.headers.get(CORRELATION_HEADER)
     if sent is not None and _CORRELATION.fullmatch(sent):
         return sent
-    return new_correlation_id().hex
+    return new_correlation_id("")
 
 
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -137,8 +137,7 @@ async def read_body(request: web.Request, route: Route) -> bytes:
     if declared is not None and declared > route.max_body_bytes:
         raise _too_large(route)
     try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            body = await _read_bounded(request, route)
+        body = await _read_in_time(request, route)
     except TimeoutError:
         raise Problem(TOO_SLOW, headers={"Connection": "close"}) from None
     except (web.RequestPayloadError, ValueError):
@@ -147,6 +146,13 @@ async def read_body(request: web.Request, route: Route) -> bytes:
     if body or route.body_required:
         _check_media_type(request, route)
     return body
+
+
+async def _read_in_time(request: web.Request, route: Route) -> bytes:
+    if request.content.is_eof():
+        return await _read_bounded(request, route)  # All of it is here.
+    async with asyncio.timeout(BODY_DEADLINE_S):
+        return await _read_bounded(request, route)
 
 
 async def _read_bounded(request: web.Request, route: Route) -> bytes:

@@ -81,6 +81,7 @@ class Metrics:
             HTTP_DURATION, "route", "method", buckets=_LATENCY_BUCKETS_S
         )
         self.in_flight = self.gauge(HTTP_IN_FLIGHT)
+        self._answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def counter(self, name: str, *labels: str) -> Counter:
         """A counter of the table. Raises: KeyError for a name that is not in it."""
@@ -98,8 +99,17 @@ class Metrics:
 
     def answered(self, route: str, method: str, status: int, duration_s: float) -> None:
         """Count one answered request. `route` is a template, never a path as sent."""
-        self._requests.labels(route, method, status).inc()
-        self._durations.labels(route, method).observe(duration_s)
+        # Looking children up by their labels takes longer than counting.
+        found = self._answers.get((route, method, status))
+        if found is None:
+            found = (
+                self._requests.labels(route, method, status),
+                self._durations.labels(route, method),
+            )
+            self._answers[route, method, status] = found
+        requests, durations = found
+        requests.inc()
+        durations.observe(duration_s)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """The body of `/metrics` and its media type."""

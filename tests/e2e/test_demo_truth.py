@@ -11,6 +11,7 @@ import pytest
 from shared.http.client import ApiError
 from tests.support.asking import Asker, every_item
 from tests.support.demo_runs import (
+    DEADLINE_S,
     ROOT,
     Demonstrated,
     DemoRun,
@@ -108,20 +109,23 @@ async def test_killed_import_goes_on_where_it_was(reading: Reading, chosen: E2eC
     until = ("--until", cut.isoformat())
     with state_folder() as state:
         async with demo(state, *until, "--rate", "300") as killed:
-            await eventually(lambda: _has_begun(killed, events_expected(cut_reading)), 90)
+            await _import_is_under_way(killed, events_expected(cut_reading)["registry"])
             assert await killed.kill() < 0
         async with finished_demo(state, *until) as resumed:
             assert_figures(resumed.report, cut_reading, None)
 
 
-async def _has_begun(run: DemoRun, expected: dict[str, int]) -> bool:
-    """Whether the registry's log has a tenth of its events; then most of them are to come."""
-    if not (run.state / "keys" / "operator.key").exists():
-        return False
+async def _import_is_under_way(run: DemoRun, expected: int) -> None:
+    """Wait until the registry's log has a tenth of its events; then most of them are to come."""
+    await eventually(run.has_an_operator, DEADLINE_S)
     async with asking_run(run) as asker:
-        position = int((await asker.registry.get("/v1/log")).json()["position"])
-    assert position < expected["registry"]
-    return position > expected["registry"] / 10
+
+        async def has_begun() -> bool:
+            position = int((await asker.registry.get("/v1/log")).json()["position"])
+            assert position < expected
+            return position > expected / 10
+
+        await eventually(has_begun, DEADLINE_S)
 
 
 async def _documents(asker: Asker) -> list[str]:

@@ -6,9 +6,10 @@ Must not import anything of what it is held against: cli, services, shared.
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -66,6 +67,9 @@ class HandOver(NamedTuple):
     days: frozenset[date]
     main: Mapping[str, tuple[int, frozenset[tuple[str, str]]]]
     """Of each commit how often its commonest pairs of teams occur, and which they are."""
+
+
+Step = tuple[dict[str, Any], str, Application | None, Application]
 
 
 def _normalised(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,14 +138,21 @@ class RepositoryList:
         main = {commit: _commonest(pairs[commit]) for commit in commits}
         return HandOver(most, commits, frozenset(days[commit] for commit in commits), main)
 
-    def _steps(
-        self, day: date | None
-    ) -> Iterator[tuple[dict[str, Any], str, Application | None, Application]]:
+    def _steps(self, day: date | None) -> Iterator[Step]:
+        for step in self._all_steps:
+            if day is not None and step[0]["date"].date() > day:
+                return
+            yield step
+
+    @cached_property
+    def _all_steps(self) -> list[Step]:
+        """Each row, its key, and the application before and after it."""
+        return list(self._stepped())
+
+    def _stepped(self) -> Iterator[Step]:
         known: dict[str, Application] = {}
         raw: dict[str, dict[str, Any]] = {}
         for row in self.rows:
-            if day is not None and row["date"].date() > day:
-                return
             key, before = row["key"], known.get(row["key"])
             if row["change"] == "added":
                 raw[key] = row["row"]
@@ -199,6 +210,7 @@ class Edge(NamedTuple):
     name: str
 
 
+Node = tuple[str, str]
 Compose = Mapping[str, Mapping[str, Any]]
 
 
@@ -211,7 +223,7 @@ class ComposeFiles:
     def edges(self, day: date | None = None) -> set[Edge]:
         """What needs what at the end of a day."""
         services: Compose = {}
-        for commit, _before, after in self._commits():
+        for commit, _before, after in self._commits:
             if day is None or commit[0]["date"].date() <= day:
                 services = after
         return set(_needs(services).values())
@@ -222,7 +234,7 @@ class ComposeFiles:
         That is one whose service has or had the edge; failing that, one whose service was needed.
         """
         counts = {row["seq"]: 0 for row in self.rows}
-        for rows, services_before, services_after in self._commits():
+        for rows, services_before, services_after in self._commits:
             before, after = _needs(services_before), _needs(services_after)
             for edge in set(before.values()) ^ set(after.values()):
                 having, lacking = (before, after) if edge in before.values() else (after, before)
@@ -234,7 +246,12 @@ class ComposeFiles:
                 counts[_explaining(rows, pairs)] += 1
         return counts
 
-    def _commits(self) -> Iterator[tuple[list[dict[str, Any]], Compose, Compose]]:
+    @cached_property
+    def _commits(self) -> list[tuple[list[dict[str, Any]], Compose, Compose]]:
+        """The rows of each commit, and the compose services before and after it."""
+        return list(self._committed())
+
+    def _committed(self) -> Iterator[tuple[list[dict[str, Any]], Compose, Compose]]:
         services: dict[str, Mapping[str, Any]] = {}
         for _commit, group in groupby(self.rows, key=lambda row: row["commit"]):
             rows, before = list(group), services
@@ -284,17 +301,11 @@ class Reading:
     repos: RepositoryList
     docker: ComposeFiles
 
-    def node(self, place: str, name: str, day: date | None) -> tuple[str, str]:
-        """Form and name of an end as the map shows it: an application is resolved once listed."""
-        if place != "app":
-            return place, name
-        is_known = name in self._known(day)
-        return ("service", name) if is_known else ("unresolved", f"govuk-repos:{name}")
-
-    def links(self, day: date | None = None) -> set[tuple[tuple[str, str], tuple[str, str]]]:
+    def links(self, day: date | None = None) -> set[tuple[Node, Node]]:
         """Every edge at the end of a day, as the nodes at its ends."""
+        known = self.repos.at(day).keys()
         return {
-            (self.node("app", edge.origin, day), self.node(edge.place, edge.name, day))
+            (_node("app", edge.origin, known), _node(edge.place, edge.name, known))
             for edge in self.docker.edges(day)
         }
 
@@ -306,8 +317,12 @@ class Reading:
         """How many depend on each end of these forms."""
         return Counter(name for _from, (form, name) in self.links(day) if form in forms)
 
-    def _known(self, day: date | None) -> set[str]:
-        return {row["key"] for row in self.repos.rows if day is None or row["date"].date() <= day}
+
+def _node(place: str, name: str, known: Container[str]) -> Node:
+    """Form and name of an end as the map shows it: an application is resolved once listed."""
+    if place != "app":
+        return place, name
+    return ("service", name) if name in known else ("unresolved", f"govuk-repos:{name}")
 
 
 def read_sources(folder: Path, until: date | None = None) -> Reading:
