@@ -10,7 +10,7 @@ INPUTS ?= 20000
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-containers faults fuzz bench check lint types contracts docs reset
+.PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-containers faults fuzz bench check lint types contracts docs reset
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -33,11 +33,20 @@ demo: $(VENV)/.ready ## Run a whole estate on this machine and import ten years 
 up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate holds.
 	@$(VENV)/bin/estate up $(ARGS)
 
-test: $(VENV)/.ready ## Run all tests, against a real PostgreSQL and a real Kafka.
-	@$(PYTHON) -m pytest $(ARGS)
+# One tier after the other, so that each has the machine and its servers for itself.
+test: test-unit test-integration test-e2e ## Run all tests, against a real PostgreSQL and a real Kafka.
 
 test-unit: $(VENV)/.ready ## Run the tests that need no server.
 	@$(PYTHON) -m pytest tests/unit tests/architecture $(ARGS)
+
+test-integration: $(VENV)/.ready ## Run the tests that need one or two servers.
+	@$(PYTHON) -m pytest tests/integration $(ARGS)
+
+test-e2e: $(VENV)/.ready ## Run the tests of a whole running estate.
+	@$(PYTHON) -m pytest tests/e2e $(ARGS)
+
+test-attacks: $(VENV)/.ready ## Attack a running estate: every role, hostile text, slow clients.
+	@$(PYTHON) -m pytest tests/attacks tests/faults $(ARGS)
 
 test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
 	@$(PYTHON) -m tests.containers.run $(ARGS)

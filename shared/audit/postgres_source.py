@@ -22,6 +22,13 @@ STALL_TIMEOUT_S: Final = 60.0
 BATCH_BYTES: Final = 1024 * 1024
 
 _CHUNKS_AHEAD: Final = 8
+_UNREADABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresError,
+)
 _SETTINGS: Final = {"search_path": "pg_catalog", "application_name": "estate-verify"}
 
 _HEAD: Final = """
@@ -141,7 +148,7 @@ async def open_snapshot(dsn: str) -> AsyncIterator[LogSnapshot]:
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         await connection.execute(_NO_SORT)
         yield LogSnapshot(connection, await _read_head(connection))
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+    except _UNREADABLE as error:
         raise SourceUnreadableError(f"the log cannot be read: {error!r}") from error
     finally:
         connection.terminate()
@@ -161,13 +168,7 @@ async def _connect(dsn: str) -> Connection:
         return await asyncpg.connect(
             dsn, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0, server_settings=_SETTINGS
         )
-    except (
-        OSError,
-        TimeoutError,
-        ValueError,
-        asyncpg.InterfaceError,
-        asyncpg.PostgresError,
-    ) as error:
+    except (ValueError, *_UNREADABLE) as error:
         raise SourceUnreadableError(f"the database cannot be reached: {error}") from error
 
 

@@ -28,8 +28,13 @@ from shared.reads.reading import database_needed
 
 MAX_BATCH: Final = 500
 _SUBMITTERS: Final = frozenset({Role.EMITTER})
+_MAX_NAME_CHARS: Final = 200
 _BATCH_MAX_BYTES: Final = 4 * 1024 * 1024
-_COMMAND_PROBLEMS: Final = ("unknown-reference", "not-yours", "stale-version", "key-reused")
+_COMMAND_PROBLEMS: Final = (
+    *("unknown-reference", "not-yours", "not-registered-then", "conflict", "key-reused"),
+    *("stale-version", "overloaded", "not-ready", "outcome-unknown", "log-halted"),
+    "clock-suspect",
+)
 _CLOUDEVENT: Final = "application/cloudevents+json"
 _CLOUDEVENTS: Final = "application/cloudevents-batch+json"
 
@@ -79,6 +84,12 @@ class SubmissionResult(BaseModel):
     rejected: dict[str, Any] | None = None
 
 
+class SubmissionResults(BaseModel):
+    """What came of each submission of a batch, in its order."""
+
+    results: list[SubmissionResult]
+
+
 def command_routes(doors: Doors, writer: LogWriter) -> Iterator[Route]:
     """One POST for each command."""
     for command in doors.commands.values():
@@ -119,11 +130,20 @@ def _command_route(command: CommandType[Any], doors: Doors, writer: LogWriter) -
         body=body,
         body_required=bool(command.example),
         query=CommandQuery,
-        answers={201 if command.creates else 200: Answer("Accepted", Accepted)},
+        answers=_command_answers(command),
         problems=_COMMAND_PROBLEMS,
         examples={"example": dict(command.example)},
         takes_if_match=not command.creates,
     )
+
+
+def _command_answers(command: CommandType[Any]) -> dict[int, Answer]:
+    if not command.creates:
+        return {200: Answer("Accepted", Accepted)}
+    return {
+        201: Answer("Accepted", Accepted),
+        200: Answer("What it would lead to, with dry_run", Accepted),
+    }
 
 
 def _reply(outcome: Outcome, status: int) -> Reply:
@@ -186,7 +206,7 @@ def submission_routes(
             ),
             tag="Submissions",
             body=TypeAdapter(dict[str, Any] | list[Any]),
-            answers={200: Answer("Accepted, or one result for each event of a batch", Accepted)},
+            answers={200: Answer("Accepted, or one result for each event of a batch", _SUBMITTED)},
             problems=("unknown-command", *_COMMAND_PROBLEMS),
             examples={"one": _EXAMPLE},
             max_body_bytes=_BATCH_MAX_BYTES,
@@ -210,6 +230,7 @@ def submission_routes(
     )
 
 
+_SUBMITTED: Final[TypeAdapter[Any]] = TypeAdapter(Accepted | SubmissionResults)
 _EXAMPLE: Final = {
     "specversion": "1.0",
     "id": "2026-01-31/1",
@@ -262,7 +283,12 @@ def _refused(error: Exception) -> Problem:
 
 def _result(tree: Any, outcome: Outcome | Problem) -> dict[str, Any]:
     named = tree if isinstance(tree, dict) else {}
-    result = {"source": named.get("source"), "id": named.get("id")}
+    result = {"source": _told(named.get("source")), "id": _told(named.get("id"))}
     if isinstance(outcome, Problem):
         return {**result, "status": "rejected", "rejected": outcome.document()}
     return {**result, "status": "accepted", "accepted": outcome.answer}
+
+
+def _told(name: Any) -> str | None:
+    """A name as its sender wrote it, unless it is none."""
+    return name if isinstance(name, str) and len(name) <= _MAX_NAME_CHARS else None

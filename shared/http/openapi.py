@@ -48,8 +48,9 @@ PROBLEM_SCHEMA: Schema = {
 _CORRELATION_PARAMETER: Schema = {
     "name": "X-Correlation-Id",
     "in": "header",
-    "description": "Your own id for this exchange; returned, logged and kept with the events made.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    "description": "Your own id for this exchange; returned, logged and kept with the events made. "
+    "One that is not of 1 to 64 of `A-Za-z0-9._-` is passed over, and another is made.",
+    "schema": {"type": "string"},
 }
 _ALWAYS_WITH_BODY = (
     "malformed-json",

@@ -11,7 +11,13 @@ import asyncpg
 from shared.clock import Clock
 from shared.eventstore.reader import Pool
 
-DATABASE_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+DATABASE_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 _TAKE: Final = """
 UPDATE messaging.leases

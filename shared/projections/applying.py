@@ -19,7 +19,13 @@ from shared.projections.writing import WRITE_REFUSED, derive, write_rows
 
 BulkStep = Callable[[Connection], Awaitable[None]]
 
-TRANSIENT: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+TRANSIENT: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 """Errors of the database that may pass; WRITE_REFUSED ones among them never get this far."""
 
 

@@ -20,7 +20,13 @@ from shared.projections.feed import (
 
 _POLL_S: Final = 0.05
 _SIGNALLED_POLL_S: Final = 0.25
-_UNAVAILABLE: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_UNAVAILABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class LogFeed:
