@@ -114,6 +114,7 @@ async def _run(bench: Bench, name: str, size: int | None) -> dict[str, Any]:
         "measured_at": started.isoformat(timespec="seconds"),
         "took_s": round((datetime.now(UTC) - started).total_seconds()),
         "load_average_before": before,
+        "load_average_after": load_average(),
         **report.document(),
     }
 

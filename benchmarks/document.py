@@ -89,7 +89,8 @@ def _section(name: str, result: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n## {name}\n"
     yield (
         f"`{result['command']}`, {result['rounds']} rounds, {result['took_s']} s, load average "
-        f"before {result['load_average_before']}, {result['measured_at'][:10]}."
+        f"{result['load_average_before']} before and {result['load_average_after']} after, "
+        f"{result['measured_at'][:10]}."
     )
     for note in result["notes"]:
         yield f"\n{note}"

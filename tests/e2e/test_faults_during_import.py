@@ -32,7 +32,7 @@ from tests.support.source_reading import Reading, read_sources
 pytestmark = pytest.mark.timeout(600)
 
 UNTIL = date(2021, 12, 31)
-RATE = 30.0
+RATE = 40.0
 
 
 @dataclass

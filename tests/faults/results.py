@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import orjson
 
-BEGIN: Final = "<!-- generated: trials -->"
-END: Final = "<!-- end of generated -->"
+BEGIN: Final = "<!-- measured: trials -->"
+END: Final = "<!-- end of measured -->"
 
 
 @dataclass(frozen=True, slots=True)

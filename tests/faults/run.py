@@ -24,7 +24,7 @@ from tests.faults.world import World, running_world
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "faults.md"
-KEPT: Final = ROOT / ".estate-faults" / "results.jsonl"
+KEPT: Final = ROOT / ".cache" / "faults" / "results.jsonl"
 _TRIALS_AN_ESTATE: Final = 30
 
 

@@ -1,4 +1,6 @@
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -16,11 +18,11 @@ from tests.integration.messaging.log_under_test import (
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def messaging_backing(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[BackingServices]:
-    async with backing_services(tmp_path_factory.mktemp("messaging-backing")) as backing:
-        yield backing
+async def messaging_backing() -> AsyncIterator[BackingServices]:
+    # Not below pytest's own folder: a run beside this one would close it to the server's user.
+    with tempfile.TemporaryDirectory(prefix="messaging-", ignore_cleanup_errors=True) as folder:
+        async with backing_services(Path(folder)) as backing:
+            yield backing
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Owns the fixtures of the change feed: a database, two hand-fed logs, a server."""
 
 import itertools
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -35,12 +36,11 @@ Serve = Callable[..., AbstractAsyncContextManager[tuple[ChangeFeed, aiohttp.Clie
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def notifications_backing(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[BackingServices]:
-    folder = tmp_path_factory.mktemp("notifications-backing")
-    async with backing_services(folder, kafka=False) as backing:
-        yield backing
+async def notifications_backing() -> AsyncIterator[BackingServices]:
+    # Not below pytest's own folder: a run beside this one would close it to the server's user.
+    with tempfile.TemporaryDirectory(prefix="changes-", ignore_cleanup_errors=True) as folder:
+        async with backing_services(Path(folder), kafka=False) as backing:
+            yield backing
 
 
 @pytest.fixture
