@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -25,7 +25,7 @@ from rich.progress import (
 from cli.demo.importing import Target, import_all, require_complete
 from cli.demo.questions import Clients, ask_everything, await_caught_up
 from cli.demo.sending import ImportRefusedError
-from cli.demo.shown import show_answers, show_next_steps
+from cli.demo.shown import CHECKPOINT_NAME, show_answers, show_next_steps
 from cli.demo.sources import DEFAULT_SOURCE, Plan, read_plan
 from cli.failures import ANSWER_IS_NO, Failure, WrongUse
 from cli.importing.source_rows import RowContradictsHistoryError, SourceLineError
@@ -37,8 +37,6 @@ from shared.audit.checkpoint import make_checkpoint, write_checkpoint
 from shared.audit.report import report_json
 from shared.clock import SystemClock
 from shared.http.client import ApiClient, ApiError, ApiUnreachable
-
-CHECKPOINT_NAME: Final = "checkpoint.json"
 
 Source = Annotated[
     Path, typer.Option(metavar="DIR", help="A folder with files of the same form as data/.")
@@ -189,7 +187,7 @@ async def _verify(estate: LocalEstate) -> dict[str, Any]:
             for one in document["logs"]
         },
         "verify": document,
-        "checkpoint": str(path),
+        "checkpoint": str(path) if document["ok"] else None,
     }
 
 

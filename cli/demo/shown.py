@@ -12,6 +12,7 @@ from cli.demo.sources import Plan
 from cli.local_estate import LocalEstate
 from cli.terminal import cell, show, show_line, table
 
+CHECKPOINT_NAME: Final = "checkpoint.json"
 _ROLES: Final = ("admin", "emitter", "other-emitter", "integrator", "operator", "auditor")
 
 
@@ -99,7 +100,8 @@ def show_next_steps(estate: LocalEstate, figures: dict[str, Any]) -> None:
     where.add_row(cell("Kafka"), cell(estate.backing.kafka.bootstrap))
     for role in _ROLES:
         where.add_row(cell(f"key of the {role}"), cell(_relative(estate.key_path(role))))
-    where.add_row(cell("checkpoint"), cell(_relative(Path(figures["checkpoint"]))))
+    if figures["checkpoint"]:
+        where.add_row(cell("checkpoint"), cell(_relative(Path(figures["checkpoint"]))))
     show(where)
     _heading("Try this, in another terminal")
     for line in _lines(estate, figures):
@@ -127,7 +129,7 @@ def _lines(estate: LocalEstate, figures: dict[str, Any]) -> list[str]:
         estate_command("services --owner none --as-of 2017-06-30"),
         estate_command(f"history {service}"),
         estate_command("depends publishing-api --by --depth 2"),
-        estate_command(f"verify --against {_relative(Path(figures['checkpoint']))}"),
+        estate_command(f"verify --against {_relative(estate.state_dir / CHECKPOINT_NAME)}"),
         curl("operator", "", f"'{registry}/v1/services/{service}?as_of=2024-01-01'"),
         curl("integrator", "N", f"'{notifications}/v1/changes/stream'  # Ctrl-C ends it"),
         "# Refused, since another organisation keeps the service:",

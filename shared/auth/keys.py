@@ -166,7 +166,7 @@ def hash_key(secret: str) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock beside the file; the file itself is replaced, so it cannot carry one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(
         path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
     )
