@@ -44,10 +44,16 @@ def test_where_nothing_runs_it_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_tail_tells_where_to_go_on(state: Path) -> None:
     command = [sys.executable, "-m", "cli", "tail", "--follow"]
+    # A run in the background may have been started deaf to interrupts; its children would be too.
     with subprocess.Popen(  # noqa: S603 - our own command.
         command,
+        preexec_fn=hear_interrupts,  # noqa: PLW1509 - it only sets a signal.
         cwd=state.parent,
         env={"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
