@@ -21,6 +21,7 @@ _log = structlog.get_logger(__name__)
 
 START_DEADLINE_S: Final = 15.0
 STOP_DEADLINE_S: Final = 3.0
+_ABANDON_S: Final = 0.5
 _REQUEST_TIMEOUT_MS: Final = 10_000
 _LARGEST_REPLICATION: Final = 3
 _AT_LEAST: Final = ("retention.ms", "retention.bytes", "max.message.bytes")
@@ -175,10 +176,17 @@ async def drop_producer(producer: AIOKafkaProducer) -> None:
 
 
 async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    # In a task of its own: aiokafka lets the CancelledError of its own tasks out, which would end
+    # the caller's task as if somebody had cancelled that.
+    stopping = asyncio.create_task(client.stop())
     try:
-        async with asyncio.timeout(STOP_DEADLINE_S):
-            await client.stop()
-    except Exception as error:  # noqa: BLE001 - it is dropped in any case.
+        await asyncio.wait({stopping}, timeout=STOP_DEADLINE_S)
+    finally:
+        stopping.cancel()
+    await asyncio.wait({stopping}, timeout=_ABANDON_S)
+    if not stopping.done() or stopping.cancelled():
+        _log.warning("kafka_client_dropped", error="CancelledError")
+    elif (error := stopping.exception()) is not None:
         _log.warning("kafka_client_dropped", error=type(error).__name__)
 
 
