@@ -50,7 +50,7 @@ async def pasted(script: str, folder: Path) -> str:
 
 
 async def streamed(script: str, folder: Path) -> str:
-    """What it streams up to the first event; then Ctrl-C."""
+    """What it streams up to the first event; then it is ended."""
     process = await asyncio.create_subprocess_exec(
         *("sh", "-c", script),
         cwd=folder,
@@ -65,7 +65,8 @@ async def streamed(script: str, folder: Path) -> str:
                 said += await process.stdout.readuntil(b"\n\n")
             return said.decode()
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        # Not an interrupt: children of a run in the background may be deaf to those.
+        os.killpg(process.pid, signal.SIGTERM)
         await process.communicate()
 
 
