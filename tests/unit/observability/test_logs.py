@@ -18,9 +18,13 @@ CANARY = "canary7f3aCANARY7f3aCANARY7f3aCANARY7f3aCANA"
 def stream() -> Iterator[io.BytesIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    noisy = logging.getLogger("aiokafka")
+    noisy_level = noisy.level
+    noisy.setLevel(logging.NOTSET)  # The command line, run in this process, silences it.
     raw = io.BytesIO()
     configure_logging("sample", "INFO", raw)
     yield raw
+    noisy.setLevel(noisy_level)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
