@@ -20,7 +20,6 @@ def stream() -> Iterator[io.BytesIO]:
     handlers, level = root.handlers[:], root.level
     noisy = logging.getLogger("aiokafka")
     noisy_level = noisy.level
-    noisy.setLevel(logging.NOTSET)  # The command line, run in this process, silences it.
     raw = io.BytesIO()
     configure_logging("sample", "INFO", raw)
     yield raw
