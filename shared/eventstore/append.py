@@ -5,11 +5,12 @@ the writer, inside its transaction.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
 import asyncpg
 import orjson
+import structlog
 
 from shared.contracts.envelope import Event, parse_event
 from shared.eventstore.batch import Batch, Head, KnownCommand
@@ -18,10 +19,22 @@ from shared.eventstore.types import Claim, LogHaltedError, Outcome
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+_log = structlog.get_logger(__name__)
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One simple query, one round trip. Every later statement has a snapshot younger than the gate.
 OPEN_GATE: Final = "BEGIN; SELECT pg_advisory_xact_lock(7305808870)"
+# A commit that waits for the standby is no frozen process.
+_END_HOLDER: Final = """
+SELECT bool_or(pg_terminate_backend(holder.pid))
+FROM pg_locks AS gate JOIN pg_stat_activity AS holder USING (pid)
+WHERE gate.locktype = 'advisory' AND gate.granted AND gate.objsubid = 1
+    AND (gate.classid::bigint << 32 | gate.objid::bigint) = 7305808870
+    AND holder.datname = current_database()
+    AND holder.xact_start < clock_timestamp() - $1::interval
+    AND holder.wait_event IS DISTINCT FROM 'SyncRep'
+"""
 _READ_HEAD: Final = """
 SELECT log, timeline, position, greatest(recorded_at, 'epoch') AS recorded_at, tree, halted,
     clock_timestamp() AS clock_at
@@ -47,7 +60,8 @@ claimed AS (
         (key, request_hash, outcome, first_position, last_position, recorded_at)
     SELECT *, $10 FROM unnest($5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::bigint[])
 )
-UPDATE log.head SET position = $11, recorded_at = $10, tree = $12
+UPDATE log.head SET position = $11, tree = $12,
+    recorded_at = CASE WHEN position = $11 THEN recorded_at ELSE $10 END
 """
 _FINISH: Final = "WITH " + _BESIDE_EVENTS
 _EVENTS: Final = """
@@ -70,6 +84,27 @@ _COLUMNS: Final = (
     "leaf",
     "body",
 )
+
+
+async def open_gate(connection: Connection, timeout_s: float, hold_max_s: float) -> None:
+    """Begin a transaction that no other writer of this log can be in at the same time.
+
+    A process that was frozen in the middle of a COPY keeps the gate: the server obeys no timeout
+    while it waits for the rest of one. So who has held it for longer than `hold_max_s` is ended by
+    the next who wants it; its transaction is then undone.
+
+    Raises: asyncpg.LockNotAvailableError when somebody holds it for longer than `lock_timeout`.
+    """
+    try:
+        await connection.execute(OPEN_GATE, timeout=timeout_s)
+    except asyncpg.LockNotAvailableError:
+        await connection.execute("ROLLBACK", timeout=timeout_s)
+        longest = timedelta(seconds=hold_max_s)
+        ended = await connection.fetchval(_END_HOLDER, longest, timeout=timeout_s)
+        if not ended:
+            raise
+        _log.warning("gate_holder_ended", held_longer_than_s=hold_max_s)
+        await connection.execute(OPEN_GATE, timeout=timeout_s)
 
 
 async def read_head(connection: Connection, timeout_s: float) -> tuple[Head, datetime]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from shared.background import Background
 from shared.clock import Clock, IdSource
 from shared.contracts.envelope import Event
 from shared.database.errors import UNREACHABLE
@@ -49,7 +50,9 @@ class WriterLimits:
     commit_deadline_s: float = 15.0
     resolve_deadline_s: float = 20.0
     clock_skew_max_s: float = 60.0
+    gate_hold_max_s: float = 20.0
     decide_max_passes: int = 64
+    decide_deadline_s: float = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ class LogWriter:
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._connection: Connection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("log-writer", self._run)
         self._batch: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -112,15 +115,12 @@ class LogWriter:
     async def start(self) -> None:
         """Begin to take commands; the connection is made when the first arrives."""
         self._stopping = False
-        self._task = asyncio.create_task(self._run(), name="log-writer")
+        self._background.start()
 
     async def stop(self) -> None:
         """Finish the batch under way, refuse what waits or still comes, let the connection go."""
         self._stopping = True
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
         if self._batch is not None:
             await self._batch
         while self._queue:
@@ -195,8 +195,9 @@ class LogWriter:
         timeout_s = self._limits.statement_timeout_s
         started = self._clock.monotonic()
         try:
-            await connection.execute(append.OPEN_GATE, timeout=timeout_s)
-            batch = await self._decide(connection, [w.command for w in waiting])
+            await append.open_gate(connection, timeout_s, self._limits.gate_hold_max_s)
+            async with asyncio.timeout(self._limits.decide_deadline_s):
+                batch = await self._decide(connection, [w.command for w in waiting])
             if not batch.vouches:
                 await connection.execute("ROLLBACK", timeout=timeout_s)
             else:
@@ -334,7 +335,7 @@ class LogWriter:
         self._cache.position = 0
         connection = await self._connected()
         timeout_s = self._limits.statement_timeout_s
-        await connection.execute(append.OPEN_GATE, timeout=timeout_s)
+        await append.open_gate(connection, timeout_s, self._limits.gate_hold_max_s)
         await append.touch_head(connection, timeout_s)
         known = await append.read_commands(connection, keys, timeout_s)
         await self._commit(connection)

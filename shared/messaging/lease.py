@@ -3,6 +3,7 @@
 Must not be what safety rests on: a holder may be frozen past its lease and not know it.
 """
 
+import contextlib
 from datetime import timedelta
 from typing import Any, Final
 
@@ -122,6 +123,12 @@ class Lease:
         await self._pool.execute(
             _RELEASE, self._name, self._holder, self.epoch, timeout=self._timeout_s
         )
+
+    async def give_up(self) -> None:
+        """Release it if it is held and the database can be reached; else it expires by itself."""
+        if self.valid:
+            with contextlib.suppress(*DATABASE_ERRORS):
+                await self.release()
 
     def _hold(self, asked_at: float) -> None:
         self._valid_until = asked_at + self._ttl.total_seconds()

@@ -4,7 +4,6 @@ Must not hold up the intake: it only reads what the intake has stored.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,12 +12,13 @@ import orjson
 import structlog
 from aiokafka import AIOKafkaProducer
 
+from shared.background import Background
 from shared.clock import Clock, format_instant
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.topics import SUBMISSION_TOPIC_CONFIG, rejections_topic
 from shared.eventstore.reader import Pool
 from shared.messaging.kafka import (
-    KafkaSettings,
+    Kafka,
     KafkaUnreachableError,
     TopicMisconfiguredError,
     drop_producer,
@@ -76,30 +76,25 @@ class RejectionPublisher:
     """Publishes stored rejections, each sender's in their order, while it holds the lease."""
 
     def __init__(
-        self, service: str, pool: Pool, settings: KafkaSettings, clock: Clock, *, holder: str
+        self, service: str, pool: Pool, kafka: Kafka, clock: Clock, *, holder: str
     ) -> None:
         self._service = service
         self._pool = pool
-        self._settings = settings
+        self._kafka = kafka
         self._lease = Lease(
             pool, "rejections", holder, clock, ttl_s=_LEASE_TTL_S, timeout_s=_TIMEOUT_S
         )
         self._ensured: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("rejection-publisher", self.run)
 
     async def start(self) -> None:
         """Begin in the background; Kafka and the database need not be there yet."""
-        self._task = asyncio.create_task(self.run(), name="rejection-publisher")
+        self._background.start()
 
     async def stop(self) -> None:
         """Stop publishing and give up the lease."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._lease.valid:
-            with contextlib.suppress(*DATABASE_ERRORS):
-                await self._lease.release()
+        await self._background.stop()
+        await self._lease.give_up()
 
     async def run(self) -> None:
         """Publish until cancelled, through every failure."""
@@ -117,7 +112,7 @@ class RejectionPublisher:
         while not await self._pool.fetchval(_ORGANISATIONS, timeout=_TIMEOUT_S):
             await self._lease.renew_when_due(_LEASE_RENEW_S)
             await asyncio.sleep(_POLL_S)
-        producer = await start_producer(self._settings, batch_max_bytes=_BATCH_MAX_BYTES)
+        producer = await start_producer(self._kafka, batch_max_bytes=_BATCH_MAX_BYTES)
         try:
             rows = await self._pool.fetch(_ORGANISATIONS, timeout=_TIMEOUT_S)
             for row in rows:
@@ -129,7 +124,7 @@ class RejectionPublisher:
         topic = rejections_topic(self._service, organisation)
         try:
             if topic not in self._ensured:
-                await ensure_topic(self._settings, topic, SUBMISSION_TOPIC_CONFIG)
+                await ensure_topic(self._kafka, topic, SUBMISSION_TOPIC_CONFIG)
                 self._ensured.add(topic)
         except TopicMisconfiguredError as error:
             _log.error("rejections_topic_misconfigured", detail=str(error))

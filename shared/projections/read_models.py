@@ -5,17 +5,19 @@ Must not write to a projection, and must not fail a reader because a generation 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import asyncpg
 import structlog
 
+from shared.background import Background
 from shared.clock import Clock
 from shared.contracts.names import Position
+from shared.database.sessions import session_settings
 from shared.projections.applying import TRANSIENT
 from shared.projections.generations import Generation, ensure_first
 from shared.projections.projection import Connection, Projection
@@ -27,6 +29,34 @@ _log = structlog.get_logger(__name__)
 _REFLECTION: Final = (
     "SELECT log, timeline, position, recorded_at, head FROM checkpoint ORDER BY log"
 )
+
+
+class Driver(Protocol):
+    """What makes connections: asyncpg itself, or what behaves like it."""
+
+    def connect(
+        self,
+        dsn: str,
+        *,
+        timeout: float,
+        command_timeout: float,
+        server_settings: dict[str, str],
+    ) -> "Awaitable[asyncpg.Connection[asyncpg.Record]]":
+        """Connect once."""
+        ...
+
+    def create_pool(
+        self,
+        dsn: str,
+        *,
+        min_size: int,
+        max_size: int,
+        timeout: float,
+        command_timeout: float,
+        server_settings: dict[str, str],
+    ) -> Pool:
+        """Make a pool that connects when it is awaited."""
+        ...
 
 
 class ReadModelUnavailableError(Exception):
@@ -68,17 +98,24 @@ class ReadModels:
     """
 
     def __init__(
-        self, dsn: str, projection: Projection, clock: Clock, limits: ReadLimits | None = None
+        self,
+        dsn: str,
+        projection: Projection,
+        clock: Clock,
+        limits: ReadLimits | None = None,
+        *,
+        driver: Driver = asyncpg,
     ) -> None:
         self.projection = projection
         self._dsn = dsn
+        self._driver = driver
         self._clock = clock
         self._limits = limits or ReadLimits()
         self._generation: Generation | None = None
         self._pool: Pool | None = None
         self._control: asyncpg.Connection[asyncpg.Record] | None = None
         self._looking = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(f"{projection.name} generation", self._keep_looking)
         self._draining: set[asyncio.Task[None]] = set()
         self._advanced = asyncio.Event()
 
@@ -86,14 +123,14 @@ class ReadModels:
         """Open the pool, making generation 1 when there is none; keep trying when that fails."""
         with contextlib.suppress(*TRANSIENT):
             await self.look()
-        self._task = asyncio.create_task(self._keep_looking(), name="read-models")
+        self._background.start()
 
     async def stop(self) -> None:
         """Close all pools."""
-        tasks = [*self._draining, *([self._task] if self._task else [])]
-        for task in tasks:
+        await self._background.stop()
+        for task in self._draining:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._draining, return_exceptions=True)
         if self._pool is not None:
             await _close(self._pool, self._limits.connect_timeout_s)
             self._pool = None
@@ -154,14 +191,15 @@ class ReadModels:
 
         Commits do not wait for the disk: rows and checkpoint are lost together or not at all.
         """
-        settings = {"application_name": f"projection {self.projection.name}"}
+        timeout_s = command_timeout_s or self._limits.write_timeout_s
+        settings = session_settings(f"projection {self.projection.name}", 2 * timeout_s)
         if generation is not None:
             settings["search_path"] = self.projection.schema(generation.number)
             settings["synchronous_commit"] = "off"
-        return await asyncpg.connect(
+        return await self._driver.connect(
             self._dsn,
             timeout=self._limits.connect_timeout_s,
-            command_timeout=command_timeout_s or self._limits.write_timeout_s,
+            command_timeout=timeout_s,
             server_settings=settings,
         )
 
@@ -207,7 +245,7 @@ class ReadModels:
         )
 
     async def _open_pool(self, generation: Generation) -> Pool:
-        pool: Pool = asyncpg.create_pool(
+        pool = self._driver.create_pool(
             self._dsn,
             min_size=self._limits.pool_min,
             max_size=self._limits.pool_max,

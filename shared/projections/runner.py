@@ -4,11 +4,11 @@ Must not serve reads; those go on from the read models whatever happens here.
 """
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 import structlog
 
+from shared.background import Background
 from shared.clock import Clock
 from shared.projections.applying import TRANSIENT
 from shared.projections.bulk import OpenFeed
@@ -60,20 +60,16 @@ class ProjectionRunner:
         self._generation: Generation | None = None
         self._trouble: _Trouble | None = None
         self._rebuild: RebuildStatus | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(f"projection-{projection.name}", self._run)
 
     async def start(self) -> None:
         """Begin; returns at once."""
         self._trouble = None
-        self._task = asyncio.create_task(self._run(), name=f"projection-{self._projection.name}")
+        self._background.start()
 
     async def stop(self) -> None:
         """End; a batch under way is rolled back."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._background.stop()
 
     async def restart(self) -> None:
         """Try again what was stopped."""
@@ -154,13 +150,16 @@ class ProjectionRunner:
             )
             for log in self._projection.logs
         }
-        tasks = [asyncio.create_task(follower.run()) for follower in self._followers.values()]
+        following = [
+            Background(f"{self._projection.name} follows {log}", follower.run)
+            for log, follower in self._followers.items()
+        ]
+        for one in following:
+            one.start()
         try:
             await self._tick_while_serving(generation, writer)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(one.stop() for one in following))
             writer.drop()
 
     async def _tick_while_serving(self, generation: Generation, writer: GenerationWriter) -> None:

@@ -4,18 +4,25 @@ Must not know what the parts do.
 """
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 import asyncpg
 import structlog
 from aiohttp import web
 
+from shared.database.errors import UNREACHABLE
+from shared.database.sessions import session_settings
+from shared.eventstore.reader import check_log
 from shared.http.server import RunningServer, serve
 
 _log = structlog.get_logger(__name__)
+
+POOL_TRANSACTION_S: Final = 15.0
+_LOOK_TIMEOUT_S: Final = 5.0
 
 
 class Component(Protocol):
@@ -45,6 +52,26 @@ class PoolComponent:
         self.pool.terminate()
 
 
+class OwnLog:
+    """Refuses to start on the database of another log; one that is away is looked at later."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", log: str) -> None:
+        self._pool = pool
+        self._log = log
+
+    async def start(self) -> None:
+        """Look whose database it is.
+
+        Raises: AnotherLogError.
+        """
+        with contextlib.suppress(*UNREACHABLE, asyncpg.UndefinedTableError):
+            async with self._pool.acquire(timeout=_LOOK_TIMEOUT_S) as connection:
+                await check_log(connection, self._log)
+
+    async def stop(self) -> None:
+        """Nothing is held."""
+
+
 def make_pool(dsn: str, application: str, max_size: int = 8) -> "asyncpg.Pool[asyncpg.Record]":
     """A pool that connects when first needed."""
     return asyncpg.create_pool(
@@ -53,7 +80,7 @@ def make_pool(dsn: str, application: str, max_size: int = 8) -> "asyncpg.Pool[as
         max_size=max_size,
         timeout=5,
         command_timeout=10,
-        server_settings={"application_name": application},
+        server_settings=session_settings(application, POOL_TRANSACTION_S),
     )
 
 

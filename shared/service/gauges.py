@@ -4,10 +4,10 @@ Must only read: what a part does is its own business.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
+from shared.background import Background
 from shared.eventstore.writer import BatchDone, LogWriter
 from shared.messaging.intake import Intake
 from shared.messaging.relay import Relay
@@ -25,18 +25,15 @@ class Gauges:
 
     def __init__(self, readers: list[Callable[[], None]]) -> None:
         self._readers = readers
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("gauges", self._run)
 
     async def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run(), name="gauges")
+        self._background.start()
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
 
     async def _run(self) -> None:
         while True:

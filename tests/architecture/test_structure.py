@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from services.dependencies.read_models.projection import GRAPH
 from services.registry.read_models.projection import ESTATE
 from shared.commands.command import COMMANDERS
 from shared.contracts.events import EVENT_MODELS
-from shared.http.routes import ANYONE, AUTHENTICATED, Route
+from shared.http.routes import ANYONE, Access, Route
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("services", "shared", "cli", "deploy", "tests", "benchmarks", "docs")
@@ -48,6 +49,16 @@ def modules(*folders: str) -> Iterator[Path]:
 
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def test_no_file_of_secrets_is_tracked() -> None:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    listed = subprocess.run([git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - no input.
+    named = {Path(line).name for line in listed.stdout.splitlines()}
+    assert not named & {".env", "keys.json", "admin.key"}
+    assert ".gitignore" in named
 
 
 def test_import_contracts_hold() -> None:
@@ -135,7 +146,7 @@ def test_every_address_served_is_a_route_with_a_rule(service: Described) -> None
     }
     assert served == {(route.method, route.path) for route in service.routes}
     for route in service.routes:
-        assert route.allow in {ANYONE, AUTHENTICATED} or route.allow, route.path
+        assert isinstance(route.allow, Access) or route.allow, route.path
 
 
 @each_service()
@@ -146,6 +157,19 @@ def test_nothing_but_the_system_s_pages_is_for_anyone(service: Described) -> Non
     for route in service.routes:
         if route.path in SYSTEM_PAGES:
             assert route.method == "GET"
+
+
+PUBLIC_READS = {
+    "registry": {"list_services", "get_service", "get_service_history"},
+    "dependencies": {"list_dependencies", "get_dependency", "get_upstream", "get_downstream"},
+}
+
+
+@each_service()
+def test_nothing_is_read_without_a_key_but_what_is_named_here(service: Described) -> None:
+    public = {route.operation_id for route in own_routes(service) if route.public is not None}
+    assert public == PUBLIC_READS.get(service.name, set())
+    assert all(route.closed().public is None for route in service.routes)
 
 
 @each_service()

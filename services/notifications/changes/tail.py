@@ -16,6 +16,7 @@ from services.notifications.read_models.change import Change
 from services.notifications.read_models.change_filter import ChangeFilter
 from services.notifications.read_models.changes import read_changes
 from services.notifications.read_models.cursor import Vector, reaches
+from shared.background import Background
 from shared.database.errors import UNREACHABLE
 from shared.projections.read_models import ReadModels, ReadModelUnavailableError
 
@@ -42,7 +43,7 @@ class ChangeTail:
         self._end: Vector = {}
         self._is_ending = False
         self._moved = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("change-tail", self._run)
 
     @property
     def is_ending(self) -> bool:
@@ -51,16 +52,12 @@ class ChangeTail:
 
     async def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._run(), name="change-tail")
+        self._background.start()
 
     async def stop(self) -> None:
         """Tell all who wait to end, and stop looking."""
         self.end()
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._background.stop()
 
     def end(self) -> None:
         """Tell all who wait to end; repeatable."""

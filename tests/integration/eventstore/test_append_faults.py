@@ -1,6 +1,8 @@
 """What the writer answers when the database, the clock or its own process lets it down."""
 
 import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -9,12 +11,15 @@ from shared.eventstore.append import OPEN_GATE
 from shared.eventstore.types import (
     Claim,
     ClockSuspectError,
+    Decision,
     KeyReusedError,
     LogHaltedError,
     LogUnavailableError,
     Outcome,
     OutcomeUnknownError,
     OverloadedError,
+    PendingCommand,
+    View,
 )
 from shared.eventstore.writer import WriterLimits
 from tests.integration.eventstore.log_under_test import (
@@ -133,6 +138,18 @@ async def test_a_session_ended_between_two_commands_costs_no_answer_twice(
     assert await log.keys() == ["k1", "k2"]
 
 
+def asking(key: str) -> PendingCommand:
+    """A command whose decision needs an answer from beside the log."""
+    command = add(key)
+    plain = command.decide
+
+    def decide(view: View) -> Decision:
+        view.looked_up("keeper", "x")
+        return plain(view)
+
+    return dataclasses.replace(command, decide=decide)
+
+
 async def test_a_session_ended_while_deciding_writes_nothing_and_says_so(
     log: LogUnderTest,
 ) -> None:
@@ -144,16 +161,21 @@ async def test_a_session_ended_while_deciding_writes_nothing_and_says_so(
         )
         return dict.fromkeys(questions)  # type: ignore[call-overload,no-any-return]
 
-    asking = add("k1")
-    plain = asking.decide
-
-    def decide(view: object) -> object:
-        view.looked_up("keeper", "x")  # type: ignore[attr-defined]
-        return plain(view)  # type: ignore[arg-type]
-
-    object.__setattr__(asking, "decide", decide)
     async with log.writer(look_up=look_up) as writer:
-        (result,) = await submit_all(writer, [asking])
+        (result,) = await submit_all(writer, [asking("k1")])
+        assert isinstance(result, LogUnavailableError)
+        assert (await submit_until_taken(writer, add("k2"))).first_position == 1
+    await log.check()
+
+
+async def test_a_decision_that_waits_too_long_lets_the_gate_go(log: LogUnderTest) -> None:
+    async def look_up(_questions: object) -> dict[tuple[str, str], None]:
+        await asyncio.Event().wait()
+        return {}
+
+    limits = WriterLimits(decide_deadline_s=0.2)
+    async with log.writer(look_up=look_up, limits=limits) as writer:
+        (result,) = await submit_all(writer, [asking("k1")])
         assert isinstance(result, LogUnavailableError)
         assert (await submit_until_taken(writer, add("k2"))).first_position == 1
     await log.check()
@@ -167,6 +189,31 @@ async def test_a_gate_that_somebody_holds_is_not_waited_for_for_ever(log: LogUnd
         assert isinstance(result, LogUnavailableError)
         await other.execute("ROLLBACK")
         assert (await writer.submit(add("k1"))).first_position == 1
+
+
+async def test_a_process_frozen_in_the_middle_of_a_copy_lets_the_gate_go(
+    log: LogUnderTest,
+) -> None:
+    connecting = Connecting(log.access.app_dsn, lock_timeout="200ms")
+    frozen = await connecting()
+
+    async def rows() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    await frozen.execute(OPEN_GATE)
+    copying = asyncio.create_task(
+        frozen.copy_to_table("events", schema_name="log", columns=["position"], source=rows())
+    )
+    limits = WriterLimits(gate_hold_max_s=1.0)
+    async with log.writer(connecting=connecting, limits=limits) as writer:
+        (result,) = await submit_all(writer, [add("k1")])
+        assert isinstance(result, LogUnavailableError)
+        assert (await submit_until_taken(writer, add("k1"))).first_position == 1
+    await log.check()
+    copying.cancel()
+    await asyncio.wait({copying})
+    frozen.terminate()
 
 
 async def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(log: LogUnderTest) -> None:

@@ -21,6 +21,7 @@ from shared.contracts.events.organisations import OrganisationRenamed
 from shared.contracts.topics import events_topic
 from shared.database.migrate import find_migrations, migrate
 from shared.database.provision import DatabaseAccess, provision
+from shared.database.sessions import session_settings
 from shared.eventstore.append import Connection
 from shared.eventstore.reader import HeadSignal, LogReader, Pool
 from shared.eventstore.types import (
@@ -32,7 +33,7 @@ from shared.eventstore.types import (
     PendingCommand,
     View,
 )
-from shared.eventstore.writer import LogWriter
+from shared.eventstore.writer import LogWriter, WriterLimits
 from shared.messaging.kafka import KafkaSettings, drop_consumer, start_consumer
 from shared.messaging.relay import Relay, RelayLimits
 
@@ -109,12 +110,15 @@ async def make_database(admin_dsn: str) -> AsyncIterator[DatabaseAccess]:
 
 @asynccontextmanager
 async def open_log(access: DatabaseAccess, name: str) -> AsyncIterator[LogUnderTest]:
-    async with asyncpg.create_pool(access.app_dsn, min_size=1, max_size=4) as pool:
+    # What is frozen must not keep the gate or a row from the others for longer than this.
+    settings = session_settings(f"{name} under test", 2) | {"lock_timeout": "1s"}
+    limits = WriterLimits(gate_hold_max_s=2)
+    async with asyncpg.create_pool(
+        access.app_dsn, min_size=1, max_size=4, server_settings=settings
+    ) as pool:
         signal = HeadSignal()
 
         async def connect() -> Connection:
-            # A frozen writer must not keep the gate from the others for longer than this.
-            settings = {"idle_in_transaction_session_timeout": "2s"}
             return await asyncpg.connect(access.app_dsn, server_settings=settings)
 
         writer = LogWriter(
@@ -122,6 +126,7 @@ async def open_log(access: DatabaseAccess, name: str) -> AsyncIterator[LogUnderT
             CATEGORIES,
             CLOCK,
             new_id,
+            limits=limits,
             on_batch=lambda done: signal.announce(done.position),
         )
         await writer.start()

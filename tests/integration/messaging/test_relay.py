@@ -91,12 +91,21 @@ async def test_a_record_that_is_no_event_stops_the_relay_but_not_the_writer(
         await log.fill(1)
 
 
+async def noted_as_published(log: LogUnderTest) -> None:
+    """Return once the relay has noted that its topic holds events, which is after it sent them."""
+
+    async def noted() -> bool:
+        return bool(await log.pool.fetchval("SELECT max(published) FROM messaging.publications"))
+
+    await eventually(noted)
+
+
 async def test_a_topic_that_was_lost_is_not_filled_again_in_silence(
     log: LogUnderTest, kafka: KafkaSettings
 ) -> None:
     await log.fill(5)
     async with relaying(log, kafka) as relay:
-        await eventually(lambda: relay.status.position == 5)
+        await noted_as_published(log)
     await delete_topic(kafka, log.topic)
     async with relaying(log, kafka) as relay:
         await eventually(lambda: relay.status.state == "stopped:topic-lost")
