@@ -27,6 +27,7 @@ class CliConfig:
     key_file: Path | None
     keys_file: Path | None
     kafka: Mapping[str, str]
+    kafka_file: Path | None
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> CliConfig:
@@ -38,6 +39,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> CliConfig:
         key_file=_path(environ.get("ESTATE_KEY_FILE")),
         keys_file=_path(environ.get("ESTATE_KEYS_FILE")),
         kafka={n: v for n, v in kafka.items() if v} if kafka["bootstrap"] else {},
+        kafka_file=_path(environ.get("ESTATE_KAFKA_FILE")),
     )
 
 

@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 
 from cli.config import CliConfig, from_environment
 from cli.failures import WrongUse
-from cli.local_state import Addresses, KafkaAddress, key_path, keys_path, read_addresses
+from cli.local_state import (
+    Addresses,
+    KafkaAddress,
+    key_path,
+    keys_path,
+    read_addresses,
+    read_kafka_file,
+)
 
 READER_ROLES: Final = ("auditor", "integrator", "operator", "admin", "emitter")
 SENDER_ROLES: Final = ("emitter",)
@@ -31,6 +38,7 @@ class Connection:
     config: CliConfig
     addresses: Addresses
     key_file: Path | None
+    kafka_file: Path | None = None
 
     def url(self, service: str) -> str:
         """The base address of a service.
@@ -47,7 +55,7 @@ class Connection:
         return str(url)
 
     def kafka(self) -> KafkaAddress:
-        """How to reach Kafka.
+        """How to reach Kafka as whoever runs the estate.
 
         Raises: WrongUse when that is not known.
         """
@@ -57,6 +65,14 @@ class Connection:
             advice = "Start a local run with `make demo`, or set ESTATE_KAFKA_BOOTSTRAP."
             raise WrongUse("No address of Kafka is known.", advice)
         return self.addresses.kafka
+
+    def kafka_to_send(self) -> KafkaAddress:
+        """How to reach Kafka as a sender: by the credentials named, else as `kafka`.
+
+        Raises: WrongUse.
+        """
+        named = self.kafka_file or self.config.kafka_file
+        return self.kafka() if named is None else read_kafka_file(named)
 
     def keys_file(self) -> Path:
         """The file of hashes that the services read."""
@@ -83,12 +99,14 @@ class Connection:
         return key
 
 
-def connect(state: Path, key_file: Path | None = None) -> Connection:
+def connect(
+    state: Path, key_file: Path | None = None, kafka_file: Path | None = None
+) -> Connection:
     """Find the services; nothing is called yet.
 
     Raises: WrongUse.
     """
-    return Connection(state, from_environment(), read_addresses(state), key_file)
+    return Connection(state, from_environment(), read_addresses(state), key_file, kafka_file)
 
 
 def _read_key(path: Path) -> str:

@@ -3,6 +3,7 @@
 Must not show a key, nor text of a server that could steer the terminal.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -69,6 +70,11 @@ def faults(problem: Mapping[str, Any]) -> list[str]:
         if isinstance(error, Mapping)
     ]
     return detail + told
+
+
+def tell_of_kafka_once() -> None:
+    """Keep Kafka's client from repeating each failed connection, which the command tells."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def ended_by(failure: Failure) -> typer.Exit:

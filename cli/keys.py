@@ -1,4 +1,4 @@
-"""Owns the commands on the key file: issue, list, revoke.
+"""Owns the commands on credentials: keys of the key file here, users of Kafka beside it.
 
 Must not show a key again, nor write it anywhere but where it was asked for.
 """
@@ -13,6 +13,14 @@ import typer
 from cli.asking import run
 from cli.connection import connect
 from cli.failures import Failure, WrongUse, ended_by
+from cli.kafka_keys import (
+    check_issue,
+    issue_for_kafka,
+    listed_users,
+    revoke_for_kafka,
+    show_users,
+    user_document,
+)
 from cli.local_state import write_private
 from cli.options import DEFAULT_STATE, Json, State
 from cli.submit import organisation_id
@@ -27,8 +35,9 @@ from shared.auth.keys import (
 )
 from shared.auth.principals import Role
 from shared.clock import SystemClock, format_instant, new_id
+from shared.messaging.kafka_credentials import is_user
 
-app = typer.Typer(no_args_is_help=True, help="Issue, list and revoke keys.")
+app = typer.Typer(no_args_is_help=True, help="Issue, list and revoke keys, for Kafka too.")
 KeysFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="The key file of the services; else ESTATE_KEYS_FILE."),
@@ -47,14 +56,27 @@ def issue(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it here, readable to you alone.")
     ] = None,
+    kafka: Annotated[
+        bool,
+        typer.Option(
+            "--kafka", metavar="", help="A user of Kafka instead; FILE as .properties, else JSON."
+        ),
+    ] = False,
     keys_file: KeysFile = None,
     as_json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Issue a key. It is shown once, and kept nowhere."""
+    """Issue a key, or a user of Kafka. It is shown once, and kept nowhere."""
     with _failures():
         if out is not None and out.exists():
             raise WrongUse(f"{out} is there already.", "Name a file that is not there yet.")
+        if kafka:
+            if principal or keys_file:
+                raise WrongUse("--principal and --keys-file are not for users of Kafka.")
+            check_issue(set(role), for_organisation=organisation is not None)
+            acts_for = run(_organisation(state, organisation)) if organisation else None
+            issue_for_kafka(connect(state), set(role), acts_for, out, as_json=as_json)
+            return
         path = _path(keys_file, state)
         acts_for = run(_organisation(state, organisation)) if organisation else None
         issued = issue_key(
@@ -95,11 +117,14 @@ def _tell(issued: IssuedKey, out: Path | None, *, as_json: bool) -> None:
 
 @app.command("list")
 def list_(keys_file: KeysFile = None, as_json: Json = False, state: State = DEFAULT_STATE) -> None:
-    """List every key ever issued, revoked ones too."""
+    """List every key ever issued, revoked ones too, and the users of Kafka that there are."""
     with _failures():
         records = list_keys(_path(keys_file, state))
+        users = listed_users(connect(state))
     if as_json:
-        show_json({"items": [_document(record) for record in records]})
+        items = [_document(record) for record in records]
+        kafka = None if users is None else [user_document(user) for user in users]
+        show_json({"items": items, "kafka": kafka})
         return
     rows = table("Key", "Whose", "Roles", "Acts for", "Issued (UTC)", "Revoked (UTC)")
     for record in records:
@@ -115,7 +140,11 @@ def list_(keys_file: KeysFile = None, as_json: Json = False, state: State = DEFA
     keep_whole(rows, 0, (record.prefix for record in records))
     if records:
         show(rows)
-    caption({}, f"{len(records) or 'no'} key{'' if len(records) == 1 else 's'}")
+    show_users(users or ())
+    told = f"{len(records) or 'no'} key{'' if len(records) == 1 else 's'}"
+    if users is not None:
+        told += f", {len(users) or 'no'} Kafka user{'' if len(users) == 1 else 's'}"
+    caption({}, told)
 
 
 @app.command()
@@ -127,8 +156,11 @@ def revoke(
     as_json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Revoke a key for good; services refuse it within five seconds."""
+    """Revoke a key for good; services refuse it within five seconds. Or a user of Kafka."""
     with _failures():
+        if is_user(key):
+            revoke_for_kafka(connect(state), key, as_json=as_json)
+            return
         try:
             record = revoke_key(_path(keys_file, state), key, clock=SystemClock())
         except KeyError:

@@ -8,14 +8,18 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryFile
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
+import asyncpg
 import orjson
 
 from cli.local_state import key_path, keys_path
@@ -26,7 +30,7 @@ from shared.auth.keys import issue_key
 from shared.auth.principals import Role
 from shared.clock import SystemClock, new_id
 from shared.database.provision import DatabaseAccess, provision
-from shared.messaging.kafka import KafkaSettings
+from shared.messaging.kafka import KafkaSettings, KafkaUnreachableError, list_topics
 from shared.service.main import migrate_service
 
 SERVICES: Final = ("registry", "dependencies", "notifications")
@@ -36,7 +40,7 @@ _STOP_DEADLINE_S: Final = 15.0
 
 
 class EstateStartError(Exception):
-    """A service of the local estate did not come up; the message says where to look."""
+    """The local estate did not come up; the message says why, or where to look."""
 
 
 @dataclass(slots=True)
@@ -88,6 +92,10 @@ class ServiceProcess:
                 return response.status == HTTPStatus.OK
         except (aiohttp.ClientError, TimeoutError):
             return False
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit code, or the number of a signal below zero."""
+        return 0 if self.process is None else await self.process.wait()
 
     async def kill(self) -> None:
         """End the process without any warning."""
@@ -179,6 +187,7 @@ async def local_estate(
     *,
     on_progress: Callable[[str], None] = lambda _text: None,
     services: tuple[str, ...] = SERVICES,
+    kafka_secure: bool = False,
 ) -> AsyncIterator[LocalEstate]:
     """Run a whole estate until the context closes; the same folder resumes the same estate.
 
@@ -187,16 +196,17 @@ async def local_estate(
     state_dir = _prepared(state_dir)
     async with AsyncExitStack() as stack:
         backing = await stack.enter_async_context(
-            backing_services(state_dir / "backing", on_progress=on_progress)
+            backing_services(
+                state_dir / "backing", kafka_secure=kafka_secure, on_progress=on_progress
+            )
         )
         on_progress("Preparing the databases")
         secret = _kept_secret(state_dir / "secret")
-        databases = {name: await provision(backing.postgres_dsn, name, secret) for name in services}
-        for name in services:
-            await migrate_service(name, databases[name].owner_dsn)
+        databases = await _databases(backing.postgres_dsn, services, secret)
         keys_file = keys_path(state_dir)
         processes = _processes(state_dir, backing, databases, keys_file, secret)
         estate = LocalEstate(state_dir, backing, databases, processes)
+        await _require_kafka(estate.kafka)
         estate.ensure_key("admin", Role.ADMIN)
         on_progress("Starting the services")
         for process in processes.values():
@@ -205,6 +215,35 @@ async def local_estate(
         _write_addresses(estate)
         await asyncio.gather(*(process.ready() for process in processes.values()))
         yield estate
+
+
+async def _databases(dsn: str, services: Iterable[str], secret: str) -> dict[str, DatabaseAccess]:
+    try:
+        databases = {name: await provision(dsn, name, secret) for name in services}
+        for name, access in databases.items():
+            await migrate_service(name, access.owner_dsn)
+    except (OSError, ValueError, asyncpg.PostgresError) as error:
+        # The text of an error may hold parts of the address, and so its password.
+        raise EstateStartError(
+            f"PostgreSQL at {_host(dsn)} cannot be used: {type(error).__name__}. If "
+            "ESTATE_POSTGRES_DSN is set, see that it names an administrator of a server that "
+            "answers, or unset it to have a server started here."
+        ) from error
+    return databases
+
+
+def _host(dsn: str) -> str:
+    return urlsplit(dsn).netloc.rpartition("@")[2] or "its address"
+
+
+async def _require_kafka(kafka: KafkaSettings) -> None:
+    try:
+        await list_topics(kafka)
+    except KafkaUnreachableError as error:
+        raise EstateStartError(
+            f"Kafka at {kafka.bootstrap} does not answer: {error}. If ESTATE_KAFKA_BOOTSTRAP is "
+            "set, see that it names a broker that answers, or unset it to have one started here."
+        ) from error
 
 
 def _processes(
@@ -251,7 +290,14 @@ def _environment(
 
 
 def _prepared(state_dir: Path) -> Path:
-    state_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=state_dir):
+            pass
+    except OSError as error:
+        raise EstateStartError(
+            f"Cannot write the state folder {state_dir}: {error.strerror}. Give another folder."
+        ) from error
     return state_dir.resolve()
 
 
@@ -288,7 +334,8 @@ def _write_addresses(estate: LocalEstate) -> None:
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
     write_private(estate.state_dir / "addresses.json", text + "\n")
     lines = [f"{name.upper()}={process.url}" for name, process in estate.services.items()]
-    lines += [f"KAFKA={kafka.bootstrap}", f"PATH={Path(sys.executable).parent}:$PATH"]
-    lines += [f"KEYS={estate.state_dir / 'keys'}"]
+    lines += [f"KAFKA={quote(kafka.bootstrap)}"]
+    lines += [f"PATH={quote(str(Path(sys.executable).parent))}:$PATH"]
+    lines += [f"KEYS={quote(str(estate.state_dir / 'keys'))}"]
     exports = "".join(f"export {line}\n" for line in lines)
     write_private(estate.state_dir / "env", "# For a shell: `. .estate/env`\n" + exports)

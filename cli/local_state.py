@@ -68,6 +68,20 @@ def read_addresses(state: Path) -> Addresses:
         raise WrongUse(f"{path} is not a file of addresses", advice) from None
 
 
+def read_kafka_file(path: Path) -> KafkaAddress:
+    """The credentials of a user of Kafka, as `estate keys issue --kafka` writes them in JSON.
+
+    Raises: WrongUse.
+    """
+    try:
+        return KafkaAddress.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise WrongUse(f"{path} cannot be read: {error.strerror}") from None
+    except ValidationError:
+        advice = "Issue them with `estate keys issue --kafka --out FILE.json`."
+        raise WrongUse(f"{path} does not hold credentials for Kafka.", advice) from None
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a new file that only its owner may read.
 

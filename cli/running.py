@@ -11,31 +11,41 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cli.failures import Failure
+from cli.failures import Failure, tell_of_kafka_once
+from cli.keeping_running import kept_running
 from cli.local_estate import EstateStartError, LocalEstate, local_estate
+from cli.terminal import cell
 from deploy.local.errors import LaunchError
 from shared.observability.logs import configure_logging
 
 
 @asynccontextmanager
-async def shown_estate(state: Path, console: Console) -> AsyncIterator[LocalEstate]:
+async def shown_estate(
+    state: Path, console: Console, *, kafka_secure: bool = False
+) -> AsyncIterator[LocalEstate]:
     """Run an estate, saying on the console what is being started.
 
     Raises: Failure saying what to do.
     """
     configure_logging("estate", "WARNING")
+    tell_of_kafka_once()
     try:
         with console.status("Starting") as status:
 
             def say(text: str) -> None:
                 status.update(text)
 
-            estate = local_estate(state, on_progress=say)
+            estate = local_estate(state, on_progress=say, kafka_secure=kafka_secure)
             running = await estate.__aenter__()
     except (LaunchError, EstateStartError) as error:
         raise Failure(str(error)) from error
+
+    def tell(text: str) -> None:
+        console.print(cell(text), soft_wrap=True)
+
     try:
-        yield running
+        async with kept_running(running.services.values(), tell):
+            yield running
     finally:
         with console.status("Stopping"):
             await estate.__aexit__(None, None, None)

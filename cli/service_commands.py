@@ -3,9 +3,8 @@
 Must not judge; it shows what the services answer.
 """
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
@@ -14,6 +13,8 @@ from rich.text import Text
 from cli.asking import Service, run, segment, service
 from cli.connection import connect
 from cli.estate_commands import party, standing
+from cli.failures import WrongUse
+from cli.names import Names
 from cli.options import (
     DEFAULT_STATE,
     AsOf,
@@ -25,10 +26,8 @@ from cli.options import (
     State,
 )
 from cli.terminal import caption, cell, moment, plain, properties, show, show_json, table
-from shared.contracts.names import is_id
 from shared.http.client import ApiError
-
-_NAMES_AT_ONCE: Final = 8
+from shared.http.problems import NOT_FOUND
 
 
 def show_service(document: Mapping[str, Any]) -> None:
@@ -98,12 +97,12 @@ def history(
 ) -> None:
     """Tell how a service came to be so: every change, in the order of the log."""
 
-    async def ask() -> tuple[dict[str, Any], dict[str, str]]:
+    async def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
         query = {"as_of": as_of, "known_at": known_at}
         path = f"/v1/services/{segment(reference)}/history"
         async with service(connect(state, key_file), "registry") as registry:
             found = await registry.whole_list(path, query, limit)
-            return found, {} if as_json else await _names(registry, found["items"])
+            return found, {} if as_json else await Names(registry).of(found["items"])
 
     answer, names = run(ask())
     if as_json:
@@ -168,35 +167,6 @@ def value_text(value: Any, names: Mapping[str, str]) -> str:
             return plain(names.get(str(value), value))
 
 
-async def _names(registry: Service, entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Names of the organisations that a history speaks of, by id; an id not found stays."""
-    told = {text for entry in entries for text in _texts([entry.get("data"), entry])}
-    wanted = sorted(text for text in told if is_id(text, "org"))
-    slots = asyncio.Semaphore(_NAMES_AT_ONCE)
-
-    async def name(organisation: str) -> str:
-        try:
-            async with slots:
-                answer = await registry.document(f"/v1/organisations/{organisation}", {})
-        except ApiError:
-            return organisation
-        return str(answer.get("name") or organisation)
-
-    return dict(zip(wanted, await asyncio.gather(*map(name, wanted)), strict=True))
-
-
-def _texts(values: Iterable[Any]) -> set[str]:
-    texts: set[str] = set()
-    for value in values:
-        if isinstance(value, Mapping):
-            texts |= _texts(value.values())
-        elif isinstance(value, list):
-            texts |= _texts(value)
-        elif isinstance(value, str):
-            texts.add(value)
-    return texts
-
-
 def depends(
     reference: ServiceArgument,
     on: Annotated[
@@ -212,7 +182,10 @@ def depends(
     state: State = DEFAULT_STATE,
     key_file: KeyFile = None,
 ) -> None:
-    """Tell what a service depends on, or what depends on it."""
+    """Tell what a service depends on, or what depends on it.
+
+    What is no service, such as a database, is asked for by its name, with --by.
+    """
     if on and by:
         raise typer.BadParameter("--on and --by exclude each other")
     direction = "downstream" if by else "upstream"
@@ -221,10 +194,38 @@ def depends(
         query = {"depth": str(depth), "as_of": as_of, "known_at": known_at}
         path = f"/v1/services/{segment(reference)}/{direction}"
         async with service(connect(state, key_file), "dependencies") as dependencies:
-            return await dependencies.document(path, query)
+            try:
+                return await dependencies.document(path, query)
+            except ApiError as error:
+                if error.slug != NOT_FOUND.slug or not by:
+                    raise
+                found = await _dependents_of_external(dependencies, reference, query)
+                if found is None:
+                    raise
+        if depth > 1:
+            raise WrongUse(f"{reference} is no service: only --depth 1 is known of it.")
+        return found
 
     answer = run(ask())
     show_json(answer) if as_json else _show_reach(answer, reference, upstream=not by)
+
+
+async def _dependents_of_external(
+    dependencies: Service, name: str, query: Mapping[str, str | None]
+) -> dict[str, Any] | None:
+    """What depends on an end that is no service, in the form of a walk; None when nothing does."""
+    moment = {name: query[name] for name in ("as_of", "known_at")}
+    found = await dependencies.whole_list("/v1/dependencies", moment)
+    edges = [
+        edge
+        for edge in found["items"]
+        if edge["to"]["name"] == name and edge["to"]["form"] not in {"service", "unresolved"}
+    ]
+    if not edges:
+        return None
+    items = [{"depth": 1, "end": edge["from"], "through": edge} for edge in edges]
+    where = {member: found.get(member) for member in ("positions", "lag_ms")}
+    return {"start": edges[0]["to"], "items": items, "truncated": False, **where}
 
 
 def _show_reach(answer: Mapping[str, Any], reference: str, *, upstream: bool) -> None:
@@ -244,6 +245,8 @@ def _show_reach(answer: Mapping[str, Any], reference: str, *, upstream: bool) ->
     if items:
         show(rows)
     count = len(items) or "nothing"
+    if answer.get("truncated"):
+        count = f"{count} and more"
     who = plain(reference)
     caption(answer, f"{who} depends on {count}" if upstream else f"dependent on {who}: {count}")
 

@@ -46,6 +46,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A submission on its topic, and its offset there."""
+
+    sent: Outgoing
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """Collects results as they come."""
 
@@ -101,10 +109,10 @@ def batches(submissions: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
 
 async def send_over_kafka(
     address: KafkaAddress, organisation: str, service: str, submissions: Sequence[Outgoing]
-) -> list[Result]:
+) -> tuple[list[Placed], list[Result]]:
     """Put them on the organisation's topic in their order, on every in-sync replica.
 
-    Returns the rejections of those that no topic takes; the others are on the topic.
+    Returns what is on the topic, and the rejections of those that no topic takes.
 
     Raises: NothingRuns.
     """
@@ -125,23 +133,24 @@ async def send_over_kafka(
 
 async def _put(
     producer: AIOKafkaProducer, topic: str, submissions: Sequence[Outgoing]
-) -> list[Result]:
+) -> tuple[list[Placed], list[Result]]:
     refused = []
     waiting = []
     async with reaching_kafka(_SEND_DEADLINE_S):
         for one in submissions:
             try:
-                waiting.append(await producer.send(topic, one.raw, partition=0, headers=_HEADERS))
+                sent = await producer.send(topic, one.raw, partition=0, headers=_HEADERS)
+                waiting.append((one, sent))
             except MessageSizeTooLargeError:
                 problem = {"title": "The submission is too large for Kafka"}
                 refused.append(Result(one, "rejected", rejected=problem))
-        await asyncio.gather(*waiting)
-    return refused
+        placed = [Placed(one, (await sent).offset) for one, sent in waiting]
+    return placed, refused
 
 
 async def await_decisions(
     service: Service,
-    submissions: Sequence[Outgoing],
+    submissions: Sequence[Placed],
     tally: Tally,
     clock: Clock,
     patience_s: float,
@@ -159,15 +168,19 @@ async def await_decisions(
         for result in decided:
             tally.add(result)
         done = {result.sent.number for result in decided}
-        waiting = [one for one in waiting if one.number not in done]
+        waiting = [one for one in waiting if one.sent.number not in done]
         if decided:
             moved_at = clock.monotonic()
         else:
             await asyncio.sleep(_LOOK_AGAIN_S)
     for one in waiting:
-        tally.add(Result(one, "pending"))
+        tally.add(Result(one.sent, "pending"))
 
 
-async def _look_up(service: Service, sent: Outgoing) -> Result:
+async def _look_up(service: Service, placed: Placed) -> Result:
+    sent = placed.sent
     answer = await service.document("/v1/submissions", {"source": sent.source, "id": sent.id})
+    record = answer.get("record") or {}
+    if answer.get("status") == "rejected" and record.get("offset", -1) < placed.offset:
+        return Result(sent, "pending")  # An earlier one of this name was rejected, not this one.
     return _result(sent, answer)

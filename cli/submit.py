@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -76,6 +77,10 @@ def submit(
     wait_s: Annotated[
         float, typer.Option(min=1, help="Over Kafka: how long to wait for the next decision.")
     ] = 60.0,
+    kafka_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Over Kafka: JSON of `keys issue --kafka`."),
+    ] = None,
     as_json: Json = False,
     state: State = DEFAULT_STATE,
     key_file: KeyFile = None,
@@ -83,7 +88,7 @@ def submit(
     """Send changes. Sending the same file again does no harm: source and id tell a repeat."""
     try:
         submissions = read_submissions(file)
-        connection = connect(state, key_file)
+        connection = connect(state, key_file, kafka_file)
     except Failure as failure:
         raise ended_by(failure) from None
     with _progress() as progress:
@@ -139,12 +144,11 @@ async def _send_to(name: str, sending: _Sending, submissions: Sequence[Outgoing]
             await send_over_http(answering, submissions, tally)
             return
         organisation = await organisation_id(connection, sending.organisation)
-        refused = await send_over_kafka(connection.kafka(), organisation, name, submissions)
+        address = connection.kafka_to_send()
+        placed, refused = await send_over_kafka(address, organisation, name, submissions)
         for result in refused:
             tally.add(result)
-        lost = {result.sent.number for result in refused}
-        sent = [one for one in submissions if one.number not in lost]
-        await await_decisions(answering, sent, tally, SystemClock(), sending.patience_s)
+        await await_decisions(answering, placed, tally, SystemClock(), sending.patience_s)
 
 
 async def organisation_id(connection: Connection, reference: str | None) -> str:

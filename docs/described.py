@@ -28,6 +28,7 @@ _ESTATE: Final = EstateSettings.model_construct(
     kafka_bootstrap="kafka:9092",
     keys_file=Path("keys.json"),
     cursor_secret=SecretStr("made up to read the tables"),
+    public_reads=True,
 )
 
 

@@ -24,6 +24,7 @@ VARIABLES: Final = {
     "ESTATE_JWT_AUDIENCE": "Audience that a token must name.",
     "ESTATE_JWKS_URL": "Where the issuer's public keys are fetched.",
     "ESTATE_JWKS_FILE": "File with the issuer's public keys; wins over the address.",
+    "ESTATE_PUBLIC_READS": "`true` answers some reads without a key, about public services only.",
     "ESTATE_LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.",
     "ESTATE_FAILPOINTS": "Points at which the process kills itself, for tests of crashes. Leave "
     "it empty.",
@@ -31,6 +32,7 @@ VARIABLES: Final = {
     "ESTATE_URL_DEPENDENCIES": "Base address of the dependencies service.",
     "ESTATE_URL_NOTIFICATIONS": "Base address of the notifications service.",
     "ESTATE_KEY_FILE": "File that holds the key to call with, alone on one line.",
+    "ESTATE_KAFKA_FILE": "File with the credentials of a user of Kafka to submit with, in JSON.",
     "ESTATE_POSTGRES_DSN": "A PostgreSQL server to use, as its administrator, instead of starting "
     "one.",
     "ESTATE_CACHE_DIR": "Folder in which Kafka's jars are kept.",

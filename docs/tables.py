@@ -131,9 +131,16 @@ def limits() -> str:
 # HTTP.
 
 
+_WORDS: Final = {
+    Access.ANYONE: "anyone",
+    Access.AUTHENTICATED: "any key",
+    Access.PUBLIC_OR_AUTHENTICATED: "any key; of public services anyone, where allowed",
+}
+
+
 def _who(route: Route) -> str:
     if isinstance(route.allow, Access):
-        return {Access.ANYONE: "anyone", Access.AUTHENTICATED: "any key"}[route.allow]
+        return _WORDS[route.allow]
     return ", ".join(sorted(role.value for role in route.allow))
 
 

@@ -38,6 +38,14 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk reached, nearest first; truncated when there was more than it may hold."""
+
+    reached: Sequence["Reached"]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Reached:
     """A node, the fewest steps to it, and the edge by which it was first reached."""
 
@@ -51,17 +59,21 @@ NextEdges = Callable[[Collection[Node]], Awaitable[Sequence[Edge]]]
 
 
 async def reach(
-    start: Node, direction: Direction, depth: int, next_edges: NextEdges
-) -> list[Reached]:
+    start: Node,
+    direction: Direction,
+    depth: int,
+    next_edges: NextEdges,
+    max_nodes: int = MAX_NODES,
+) -> Walk:
     """Walk breadth first to `depth` steps at most; cycles are walked once, the start is left out.
 
-    In each level nodes are in the order of their names, so equal graphs give equal answers. Stops
-    once `MAX_NODES` nodes were reached.
+    In each level nodes are in the order of their names, so equal graphs give equal answers, and
+    the same ones are left out where there are more than `max_nodes`.
     """
     seen = {start.key}
     frontier, reached = [start], list[Reached]()
     for level in range(1, depth + 1):
-        if not frontier or len(reached) >= MAX_NODES:
+        if not frontier:
             break
         found = [
             Reached(node, level, edge)
@@ -71,8 +83,11 @@ async def reach(
         found.sort(key=lambda one: (one.node.name, one.node.key, one.through.dependency))
         frontier = []
         for one in found:
-            if one.node.key not in seen:
-                seen.add(one.node.key)
-                frontier.append(one.node)
-                reached.append(one)
-    return reached
+            if one.node.key in seen:
+                continue
+            if len(reached) == max_nodes:
+                return Walk(reached, truncated=True)
+            seen.add(one.node.key)
+            frontier.append(one.node)
+            reached.append(one)
+    return Walk(reached, truncated=False)

@@ -4,45 +4,40 @@ Must not hold a query; those are in read_models and graph.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from services.dependencies.graph import MAX_DEPTH, Direction, Edge, Node, Reached, reach
+from services.dependencies.graph import Direction, Edge, Node, reach
+from services.dependencies.public_reads import PublicReads
+from services.dependencies.queries import DependencyListQuery, ReachQuery
 from services.dependencies.read_models.edges import (
     all_edges,
     edges_of,
     find_service,
     next_edges,
-    page_of_dependencies,
+    page_of_edges,
 )
 from services.dependencies.read_models.projection import LOG
-from services.dependencies.read_models.summary import edge_json, node_json, summarise, unresolved
-from shared.commands.command import Reference
+from services.dependencies.read_models.summary import (
+    edge_json,
+    node_json,
+    reached_json,
+    summarise,
+    unresolved,
+)
 from shared.eventstore.reader import LogReader
 from shared.http.problems import NOT_FOUND, NOT_KNOWN_THEN, Problem
 from shared.http.routes import Call, Reply, Route
-from shared.reads.reading import Asked, MomentQuery, PageQuery, Reads, first_or_not_known
+from shared.reads.reading import Asked, MomentQuery, Reads, first_or_not_known
 from shared.reads.routes import log_route, read_route
 from shared.reads.version import versioned
-
-
-class ReachQuery(MomentQuery):
-    """How far to walk."""
-
-    depth: Annotated[int, Field(ge=1, le=MAX_DEPTH)] = 1
 
 
 class SummaryQuery(MomentQuery):
     """How many of the most depended upon to answer."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 10
-
-
-class DependencyListQuery(PageQuery):
-    """Which dependencies to list."""
-
-    from_: Reference | None = Field(default=None, alias="from", description="The dependent.")
 
 
 def read_routes(reads: Reads, reader: LogReader) -> tuple[Route, ...]:
@@ -56,23 +51,25 @@ def read_routes(reads: Reads, reader: LogReader) -> tuple[Route, ...]:
 
 
 def _reach_routes(reads: Reads) -> tuple[Route, ...]:
-    async def walk(call: Call[None, ReachQuery], direction: Direction) -> Reply:
+    async def answer(call: Call[None, ReachQuery], direction: Direction) -> Reply:
         async with reads.ask(call.query) as asked:
             start = await _start(asked, call.path["service"])
 
             async def step(nodes: Collection[Node]) -> Sequence[Edge]:
                 return await next_edges(asked.connection, nodes, direction, asked.moment)
 
-            reached = await reach(start, direction, call.query.depth, step)
-            items = [_reached(one) for one in reached]
-            return Reply(body=asked.answer({"start": node_json(start), "items": items}))
+            walk = await reach(start, direction, call.query.depth, step)
+            items = [reached_json(one) for one in walk.reached]
+            document = {"start": node_json(start), "items": items, "truncated": walk.truncated}
+            return Reply(body=asked.answer(document))
 
     async def upstream(call: Call[None, ReachQuery]) -> Reply:
-        return await walk(call, Direction.UPSTREAM)
+        return await answer(call, Direction.UPSTREAM)
 
     async def downstream(call: Call[None, ReachQuery]) -> Reply:
-        return await walk(call, Direction.DOWNSTREAM)
+        return await answer(call, Direction.DOWNSTREAM)
 
+    public = PublicReads(reads)
     return (
         read_route(
             "/v1/services/{service}/upstream",
@@ -80,6 +77,7 @@ def _reach_routes(reads: Reads) -> tuple[Route, ...]:
             "get_upstream",
             "What a service depends on, to a depth",
             ReachQuery,
+            public=public.upstream,
         ),
         read_route(
             "/v1/services/{service}/downstream",
@@ -87,6 +85,7 @@ def _reach_routes(reads: Reads) -> tuple[Route, ...]:
             "get_downstream",
             "What depends on a service, to a depth",
             ReachQuery,
+            public=public.downstream,
         ),
     )
 
@@ -118,12 +117,13 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
     async def listing(call: Call[None, DependencyListQuery]) -> Reply:
         query = call.query
         async with reads.ask(query) as asked:
-            if query.from_ is not None:
-                return Reply(body=reads.page(asked, await _leaving(asked, query.from_), None))
-            ids = await page_of_dependencies(asked.connection, asked.after, query.limit)
-            edges = await edges_of(asked.connection, ids, asked.moment)
-            last = ids[-1] if len(ids) == query.limit else None
-            return Reply(body=reads.page(asked, [edge_json(edge) for edge in edges], last))
+            start = None if query.from_ is None else await _start(asked, query.from_)
+            found = await page_of_edges(
+                asked.connection, start, asked.after, query.limit + 1, asked.moment
+            )
+            page = found[: query.limit]
+            last = page[-1].dependency if len(found) > query.limit else None
+            return Reply(body=reads.page(asked, [edge_json(edge) for edge in page], last))
 
     async def one(call: Call[None, MomentQuery]) -> Reply:
         async with reads.ask(call.query) as asked:
@@ -132,6 +132,7 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
             document = first_or_not_known([edge_json(edge) for edge in edges])
             return await versioned(asked, LOG, f"dependency-{subject}", document)
 
+    public = PublicReads(reads)
     return (
         read_route(
             "/v1/dependencies",
@@ -139,6 +140,7 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
             "list_dependencies",
             "Which dependencies are declared",
             DependencyListQuery,
+            public=public.listing,
         ),
         read_route(
             "/v1/dependencies/{dependency}",
@@ -146,14 +148,9 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
             "get_dependency",
             "What a dependency is",
             MomentQuery,
+            public=public.one,
         ),
     )
-
-
-async def _leaving(asked: Asked, reference: str) -> list[dict[str, Any]]:
-    start = await _start(asked, reference)
-    edges = await next_edges(asked.connection, [start], Direction.UPSTREAM, asked.moment)
-    return [edge_json(edge) for edge in edges]
 
 
 async def _start(asked: Asked, reference: str) -> Node:
@@ -162,7 +159,3 @@ async def _start(asked: Asked, reference: str) -> Node:
     if node is None:
         raise Problem(NOT_KNOWN_THEN if ever else NOT_FOUND)
     return node
-
-
-def _reached(one: Reached) -> dict[str, Any]:
-    return {"depth": one.depth, "end": node_json(one.node), "through": edge_json(one.through)}

@@ -3,27 +3,25 @@
 Must not hold a query; those are in read_models, one file for each question.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from services.registry.public_reads import PublicReads
 from services.registry.read_models.history import stream_history
 from services.registry.read_models.organisations import list_organisations, organisations_at
 from services.registry.read_models.projection import LOG
 from services.registry.read_models.references import require
 from services.registry.read_models.service import services_at
-from services.registry.read_models.service_list import ServiceFilter, list_services
+from services.registry.read_models.service_list import list_services
+from services.registry.read_models.service_query import ServiceListQuery, service_filter
 from services.registry.read_models.summary import gaps, owners, summary
 from shared.clock import Clock
 from shared.commands.command import Reference
 from shared.contracts.events.organisations import OrganisationKind
-from shared.contracts.events.services import Phase, ServiceKind, Visibility
-from shared.contracts.names import CONTACT_PATTERN
 from shared.eventstore.reader import LogReader
-from shared.http.problems import BAD_QUERY, Fault, Problem
 from shared.http.routes import Call, Reply, Route
 from shared.reads.reading import (
-    Asked,
     MomentQuery,
     PageQuery,
     Reads,
@@ -32,26 +30,6 @@ from shared.reads.reading import (
 )
 from shared.reads.routes import log_route, read_route
 from shared.reads.version import versioned
-
-NONE: Final = "none"
-_LISTED: Final = {"true": True, "false": False, "all": None}
-
-
-class ServiceListQuery(PageQuery):
-    """Which services to list."""
-
-    listed: Literal["true", "false", "all"] = "true"
-    organisation: Reference | None = Field(default=None, description="A reference, or `none`.")
-    owner: Reference | None = Field(default=None, description="A team's reference, or `none`.")
-    holder: Annotated[str, Field(max_length=265)] | None = Field(
-        default=None, description="Who holds any role: an organisation, or contact:<opaque id>."
-    )
-    phase: Literal["unknown"] | Phase | None = None
-    kind: ServiceKind | None = None
-    visibility: Visibility | None = None
-    q: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
-        default=None, description="Part of a name."
-    )
 
 
 class OrganisationListQuery(PageQuery):
@@ -80,7 +58,7 @@ def read_routes(reads: Reads, reader: LogReader, clock: Clock) -> tuple[Route, .
 def _service_routes(reads: Reads, reader: LogReader, clock: Clock) -> tuple[Route, ...]:
     async def listing(call: Call[None, ServiceListQuery]) -> Reply:
         async with reads.ask(call.query) as asked:
-            wanted = await _filter(asked, call.query)
+            wanted = await service_filter(asked, call.query)
             limit = call.query.limit
             found = await list_services(
                 asked.connection, wanted, asked.after, limit + 1, asked.moment
@@ -106,15 +84,31 @@ def _service_routes(reads: Reads, reader: LogReader, clock: Clock) -> tuple[Rout
             )
             return Reply(body=reads.page(asked, items, None if last is None else str(last)))
 
+    public = PublicReads(reads, reader, clock)
     return (
-        read_route("/v1/services", listing, "list_services", "Which services", ServiceListQuery),
-        read_route("/v1/services/{service}", one, "get_service", "What a service is", MomentQuery),
+        read_route(
+            "/v1/services",
+            listing,
+            "list_services",
+            "Which services",
+            ServiceListQuery,
+            public=public.listing,
+        ),
+        read_route(
+            "/v1/services/{service}",
+            one,
+            "get_service",
+            "What a service is",
+            MomentQuery,
+            public=public.one,
+        ),
         read_route(
             "/v1/services/{service}/history",
             history,
             "get_service_history",
             "How a service came to be so",
             PageQuery,
+            public=public.history,
         ),
     )
 
@@ -180,29 +174,3 @@ def _estate_routes(reads: Reads) -> tuple[Route, ...]:
         read_route("/v1/owners", most, "list_owners", "Who owns most", TopQuery),
         read_route("/v1/gaps", missing, "get_gaps", "What is missing in the map", TopQuery),
     )
-
-
-async def _filter(asked: Asked, query: ServiceListQuery) -> ServiceFilter:
-    return ServiceFilter(
-        listed=_LISTED[query.listed],
-        organisation=await _organisation(asked, query.organisation, "organisation"),
-        owner=await _organisation(asked, query.owner, "owner"),
-        phase="" if query.phase == "unknown" else query.phase,
-        kind=query.kind,
-        visibility=query.visibility,
-        holder=await _organisation(asked, query.holder, "holder"),
-        search=query.q,
-    )
-
-
-async def _organisation(asked: Asked, reference: str | None, parameter: str) -> str | None:
-    """The id behind a filter's reference; `none` becomes the empty text."""
-    if reference is None or CONTACT_PATTERN.fullmatch(reference):
-        return reference
-    if reference == NONE:
-        return ""
-    try:
-        return await require(asked.connection, "organisation", reference)
-    except Problem as problem:
-        fault = Fault(f"/{parameter}", "no organisation answers to this reference")
-        raise Problem(BAD_QUERY, errors=[fault]) from problem

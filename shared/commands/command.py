@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from shared.auth.principals import Principal, Role
 from shared.commands.refusals import NotYoursError, StaleVersionError
-from shared.contracts.names import is_alias, is_id, is_slug
+from shared.contracts.names import is_alias, is_id, is_reserved, is_slug
 from shared.eventstore.types import Category, Decision, Loaded, View
 from shared.http.strict_json import has_bidi_controls
 
@@ -35,6 +35,8 @@ def _alias(text: str) -> str:
 def _slug(text: str) -> str:
     if not is_slug(text):
         raise ValueError("may hold a-z, 0-9 and single hyphens between them, 100 at most")
+    if is_reserved(text):
+        raise ValueError("is a word of our filters; choose another slug")
     return text
 
 

@@ -19,6 +19,7 @@ from shared.commands.reading import Instant, read_tree
 from shared.commands.refusals import Refusal
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.envelope import Origin
+from shared.contracts.names import SUBMISSION_ID_PATTERN, SUBMISSION_SOURCE_PATTERN
 from shared.eventstore.types import Decide, Decision, PendingCommand, View
 from shared.http.problems import FORBIDDEN, Problem, define_problem
 from shared.messaging.submissions import submission_key
@@ -30,8 +31,8 @@ UNKNOWN_COMMAND: Final = define_problem(
     "Check the type, and that it is sent to the service that takes it; /openapi.json lists them.",
 )
 
-EmitterSource = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")]
-SubmissionId = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
+EmitterSource = Annotated[str, Field(pattern=f"^{SUBMISSION_SOURCE_PATTERN.pattern}$")]
+SubmissionId = Annotated[str, Field(pattern=f"^{SUBMISSION_ID_PATTERN.pattern}$")]
 CorrelationId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 

@@ -34,6 +34,12 @@ class History:
         index = bisect_right(entries, instant, key=_effective_at)
         return entries[index - 1].value if index else None
 
+    def before(self, attribute: str, instant: datetime) -> Any:
+        """The value that the one in force at an instant replaced; None when there is none."""
+        value, entries = self.at(attribute, instant), self.timelines.get(attribute, ())
+        earlier = entries[: bisect_right(entries, instant, key=_effective_at)]
+        return next((one.value for one in reversed(earlier) if one.value != value), None)
+
     def after(self, attribute: str, instant: datetime) -> tuple[Entry, ...]:
         """The entries that take effect later than an instant."""
         entries = self.timelines.get(attribute, ())

@@ -4,7 +4,7 @@ Must not know any particular command.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
@@ -21,9 +21,9 @@ from shared.commands.failures import is_passing, problem_of
 from shared.commands.reading import Instant
 from shared.eventstore.types import Outcome, PendingCommand
 from shared.eventstore.writer import LogWriter
-from shared.http.problems import FORBIDDEN, INVALID_REQUEST, Problem
+from shared.http.problems import FORBIDDEN, INVALID_REQUEST, Fault, Problem
 from shared.http.routes import Answer, Call, Reply, Route
-from shared.messaging.submissions import Submissions
+from shared.messaging.submissions import Submissions, name_in
 from shared.reads.reading import database_needed
 
 MAX_BATCH: Final = 500
@@ -74,6 +74,14 @@ class Accepted(BaseModel):
     events: list[MadeEvent]
 
 
+class SubmissionRecord(BaseModel):
+    """Where a rejected submission stands on its topic."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class SubmissionResult(BaseModel):
     """What came of one submission."""
 
@@ -82,6 +90,7 @@ class SubmissionResult(BaseModel):
     status: str
     accepted: Accepted | None = None
     rejected: dict[str, Any] | None = None
+    record: SubmissionRecord | None = None
 
 
 class SubmissionResults(BaseModel):
@@ -169,10 +178,19 @@ def submission_routes(
     """The submissions door over HTTP, and the question what came of a submission."""
 
     async def submit(call: Call[Any, Any]) -> Reply:
-        if isinstance(call.json, list):
-            return Reply(200, {"results": await _submit_batch(doors, writer, call)})
-        command = doors.from_submission(call.json, call.caller, "http", call.correlation_id)
-        return _reply(await _submit(writer, command), 200)
+        is_batch = isinstance(call.json, list)
+        trees = call.json if is_batch else [call.json]
+        if not 1 <= len(trees) <= MAX_BATCH:
+            raise Problem(INVALID_REQUEST, f"A batch holds 1 to {MAX_BATCH} events.")
+        places = [f"/{index}" for index in range(len(trees))] if is_batch else [""]
+        results = await _settle(doors, writer, call, trees, places)
+        await _keep_refused(submissions, call.caller.organisation, trees, results, places)
+        if is_batch:
+            return Reply(200, {"results": list(map(_result, trees, results))})
+        (result,) = results
+        if isinstance(result, Problem):
+            raise result
+        return _reply(result, 200)
 
     async def look_up(call: Call[Any, SubmissionQuery]) -> Reply:
         organisation = call.caller.organisation
@@ -189,6 +207,8 @@ def submission_routes(
             answer["accepted"] = found.answer
         if found.problem is not None:
             answer["rejected"] = found.problem
+        if found.record is not None:
+            answer["record"] = found.record
         return Reply(200, answer)
 
     return (
@@ -242,30 +262,56 @@ _EXAMPLE: Final = {
 }
 
 
-async def _submit_batch(
-    doors: Doors, writer: LogWriter, call: Call[Any, Any]
-) -> list[dict[str, Any]]:
-    trees = call.json
-    if not 1 <= len(trees) <= MAX_BATCH:
-        raise Problem(INVALID_REQUEST, f"A batch holds 1 to {MAX_BATCH} events.")
-    waiting = [_enqueued(doors, writer, call, tree, index) for index, tree in enumerate(trees)]
+async def _settle(
+    doors: Doors,
+    writer: LogWriter,
+    call: Call[Any, Any],
+    trees: Sequence[Any],
+    places: Sequence[str],
+) -> list[Outcome | Problem]:
+    """What came of each event, decided in order; `places` are where they stand in the request."""
+    waiting = [
+        _enqueued(doors, writer, call, tree, at) for tree, at in zip(trees, places, strict=True)
+    ]
     results = []
-    for tree, answered in zip(trees, waiting, strict=True):
+    for answered in waiting:
         try:
             outcome = answered if isinstance(answered, Problem) else await asyncio.shield(answered)
-        except Exception as error:  # noqa: BLE001 - as above.
+        except Exception as error:  # noqa: BLE001 - what is no problem is raised again.
             outcome = _refused(error)
-        results.append(_result(tree, outcome))
+        results.append(outcome)
     return results
 
 
+async def _keep_refused(
+    submissions: Submissions,
+    organisation: str | None,
+    trees: Sequence[Any],
+    results: Sequence[Outcome | Problem],
+    places: Sequence[str],
+) -> None:
+    """Keep what was refused before anybody is told, as of submissions over Kafka."""
+    refused = [
+        (name_in(tree), _sent_alone(result, at).document())
+        for tree, result, at in zip(trees, results, places, strict=True)
+        if isinstance(result, Problem)
+    ]
+    if organisation is not None and refused:
+        async with database_needed():
+            await submissions.keep_refused(organisation, refused)
+
+
+def _sent_alone(problem: Problem, at: str) -> Problem:
+    """The problem with the places of its faults as if its event had not come in a batch."""
+    errors = [Fault(one.pointer.removeprefix(at), one.detail) for one in problem.errors]
+    return Problem(problem.kind, problem.detail, errors=errors, extra=problem.extra)
+
+
 def _enqueued(
-    doors: Doors, writer: LogWriter, call: Call[Any, Any], tree: Any, index: int
+    doors: Doors, writer: LogWriter, call: Call[Any, Any], tree: Any, at: str
 ) -> "asyncio.Future[Outcome] | Problem":
     try:
-        command = doors.from_submission(
-            tree, call.caller, "http", call.correlation_id, at=f"/{index}"
-        )
+        command = doors.from_submission(tree, call.caller, "http", call.correlation_id, at=at)
         return writer.enqueue(command)
     except Exception as error:  # noqa: BLE001 - what is no problem of the caller is raised again.
         return _refused(error)

@@ -1,4 +1,4 @@
-"""Owns how ids, aliases, positions and streams are written.
+"""Owns how ids, slugs, aliases, submissions and positions are written.
 
 Must not know what any of them refer to.
 """
@@ -16,6 +16,10 @@ POSITION_PATTERN: Final = re.compile(
     r"(?P<log>[a-z]+)(?:@(?P<timeline>[1-9][0-9]{0,8}))?:(?P<position>0|[1-9][0-9]{0,17})"
 )
 MAX_SLUG_LENGTH: Final = 100
+SUBMISSION_SOURCE_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}")
+SUBMISSION_ID_PATTERN: Final = re.compile(r"[\x21-\x7e]{1,200}")
+RESERVED_SLUGS: Final = frozenset({"none"})
+"""What a filter understands as a word of its own, where a reference may stand too."""
 
 
 def is_id(reference: str, prefix: str) -> bool:
@@ -38,6 +42,11 @@ def is_alias(reference: str) -> bool:
     if reference.startswith(CONTACT_PREFIX) or not reference.isprintable():
         return False
     return ALIAS_PATTERN.fullmatch(reference) is not None
+
+
+def is_reserved(slug: str) -> bool:
+    """Whether a slug may be asked with, but never be given to anything."""
+    return slug in RESERVED_SLUGS
 
 
 def slugify(name: str) -> str:

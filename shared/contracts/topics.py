@@ -6,6 +6,9 @@ Must not connect to Kafka.
 import re
 from typing import Final
 
+LOGS: Final = ("registry", "dependencies")
+"""The services that have a log and take submissions."""
+
 EVENT_TOPIC_CONFIG: Final = {
     "cleanup.policy": "delete",
     "retention.ms": "-1",
@@ -26,7 +29,12 @@ _SUBMISSIONS: Final = re.compile(
 
 def events_topic(log: str, publication: int) -> str:
     """The topic that holds the whole log from position 1, in one partition."""
-    return f"estate.{log}.events.{publication}"
+    return f"{events_prefix(log)}{publication}"
+
+
+def events_prefix(log: str) -> str:
+    """How the name of every publication of a log begins."""
+    return f"estate.{log}.events."
 
 
 def submissions_topic(service: str, organisation: str) -> str:

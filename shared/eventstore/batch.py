@@ -109,10 +109,8 @@ class Batch:
 
     @property
     def recorded_at(self) -> datetime:
-        """The instant at which the batch's last event is recorded."""
-        if not self.events:
-            return self.head.recorded_at
-        return self._first_at + (len(self.events) - 1) * _MICROSECOND
+        """The instant at which the batch's last event is recorded, or its commands without any."""
+        return self._first_at + max(0, len(self.events) - 1) * _MICROSECOND
 
     def decide(self, command: PendingCommand) -> None:
         """Add a command's result.

@@ -13,10 +13,16 @@ import asyncpg
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.names import Position
 from shared.eventstore.merkle import Frontier
+from shared.eventstore.types import AnotherLogError
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
 
 _OPEN: Final = "INSERT INTO log.head (log) VALUES ($1) ON CONFLICT DO NOTHING"
+_WHOSE: Final = "SELECT log FROM log.head"
+_CHECK_TIMEOUT_S: Final = 5.0
 _HEAD: Final = """
 SELECT log, timeline, publication, position, greatest(recorded_at, 'epoch') AS recorded_at, tree,
     halted
@@ -51,9 +57,23 @@ class LogHead:
         return Position(self.log, self.position, self.timeline)
 
 
-async def open_log(connection: "asyncpg.Connection[asyncpg.Record]", log: str) -> None:
-    """Make the empty log if there is none yet."""
+async def open_log(connection: Connection, log: str) -> None:
+    """Make the empty log if there is none yet.
+
+    Raises: AnotherLogError when the database belongs to another log.
+    """
     await connection.execute(_OPEN, log)
+    await check_log(connection, log)
+
+
+async def check_log(connection: Connection, log: str) -> None:
+    """Make sure that the database is this log's, or no log's yet.
+
+    Raises: AnotherLogError.
+    """
+    found = await connection.fetchval(_WHOSE, timeout=_CHECK_TIMEOUT_S)
+    if found not in {log, None}:
+        raise AnotherLogError(log, found)
 
 
 class LogReader:
@@ -65,8 +85,12 @@ class LogReader:
         self._timeout_s = timeout_s
 
     async def open(self) -> None:
-        """Make the empty log if there is none yet."""
-        await self._pool.execute(_OPEN, self.log, timeout=self._timeout_s)
+        """Make the empty log if there is none yet.
+
+        Raises: AnotherLogError when the database belongs to another log.
+        """
+        async with self._pool.acquire(timeout=self._timeout_s) as connection:
+            await open_log(connection, self.log)
 
     async def head(self) -> LogHead:
         """Read the head.

@@ -167,6 +167,13 @@ class LogHaltedError(LogUnavailableError):
     """The log was halted because what it published and what it holds disagree."""
 
 
+class AnotherLogError(LogUnavailableError):
+    """The database belongs to another log."""
+
+    def __init__(self, log: str, found: str) -> None:
+        super().__init__(f"the database belongs to the log {found}, not to {log}")
+
+
 class OutcomeUnknownError(EventStoreError):
     """The connection was lost during commit and could not be had again in time.
 

@@ -121,7 +121,11 @@ def _article(document: Schema, method: str, path: str, operation: Schema) -> str
 
 
 def _who(operation: Schema) -> str:
-    words = {"anyone": "anyone", "authenticated": "anyone with a credential"}
+    words = {
+        "anyone": "anyone",
+        "authenticated": "anyone with a credential",
+        "public-or-authenticated": "anyone with a credential; of public services, anyone",
+    }
     return ", ".join(escape(words.get(name, name)) for name in operation["x-allow"])
 
 

@@ -156,7 +156,8 @@ def allowed_names(route: Route) -> list[str]:
 def _security(route: Route) -> list[dict[str, list[str]]]:
     if not route.authenticate:
         return []
-    return [{}, {"bearer": []}] if route.allow is Access.ANYONE else [{"bearer": []}]
+    needs_none = route.allow in {Access.ANYONE, Access.PUBLIC_OR_AUTHENTICATED}
+    return [{}, {"bearer": []}] if needs_none else [{"bearer": []}]
 
 
 def _parameters(route: Route, schemas: _Schemas) -> list[Schema]:

@@ -5,7 +5,7 @@ Must not read a request; the endpoint does.
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Generic, Protocol
 from urllib.parse import unquote_to_bytes
@@ -44,10 +44,12 @@ class Access(Enum):
 
     ANYONE = "anyone"
     AUTHENTICATED = "authenticated"
+    PUBLIC_OR_AUTHENTICATED = "public-or-authenticated"
 
 
 ANYONE = Access.ANYONE
 AUTHENTICATED = Access.AUTHENTICATED
+PUBLIC_OR_AUTHENTICATED = Access.PUBLIC_OR_AUTHENTICATED
 
 
 class Authenticator(Protocol):
@@ -113,6 +115,8 @@ class Route:
     """One operation. `allow` has no default: who may call is always said.
 
     `authenticate=False` is for the system's own pages: credentials are not even looked at.
+    `public` answers callers without a credential, who never reach `handler`: a route that does not
+    have one is closed to them.
     `body_required=False` reads an empty body as `{}`. A streaming route (`stream`) is not served to
     HEAD. `examples` are request bodies by name.
     """
@@ -139,6 +143,7 @@ class Route:
     takes_if_match: bool = False
     authenticate: bool = True
     stream: bool = False
+    public: Handler | None = None
 
     def __post_init__(self) -> None:
         _check_rule(self)
@@ -148,6 +153,10 @@ class Route:
             _check_model(self, model)
         for slug in self.problems:
             problem_kind(slug)
+
+    def closed(self) -> "Route":
+        """The route as it is where nothing may be read without a key."""
+        return self if self.public is None else replace(self, allow=AUTHENTICATED, public=None)
 
     @property
     def is_command(self) -> bool:
@@ -168,6 +177,10 @@ def _check_rule(route: Route) -> None:
     named = isinstance(rule, frozenset) and rule and all(isinstance(role, Role) for role in rule)
     if not named and not isinstance(rule, Access):
         raise TypeError(f"{route.method} {route.path} does not say who may call it")
+    if (rule is PUBLIC_OR_AUTHENTICATED) != (route.public is not None) or (
+        route.public is not None and route.is_command
+    ):
+        raise TypeError(f"{route.method} {route.path} does not say what the public may read")
     if not route.authenticate and rule is not ANYONE:
         raise TypeError(
             f"{route.method} {route.path} cannot check a caller it does not authenticate"

@@ -55,16 +55,19 @@ def build_app(
     info: ServiceInfo,
     checks: Mapping[str, Check] | None = None,
     metrics: Metrics | None = None,
+    public_reads: bool = False,
 ) -> web.Application:
     """Make the application: these routes and the system's, all behind the one edge.
 
+    Unless `public_reads`, no route answers a caller without a key but the system's own.
     `app[ROUTES]` lists every route with its rule, `app[METRICS]` are its metrics.
 
     Raises: ValueError when two routes have the same address or operation id.
     """
     measures = metrics or Metrics(info.name, info.version)
     parts = SystemParts(info, checks or {}, measures)
-    table = (*routes, *system_routes(parts, routes))
+    own = routes if public_reads else [route.closed() for route in routes]
+    table = (*own, *system_routes(parts, own))
     _check_unique(table)
     app = web.Application(middlewares=[make_edge(measures)])
     app[ROUTES] = table

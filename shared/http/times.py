@@ -4,31 +4,18 @@ Must not look anything up: whether a position exists is the reader's concern.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
 from shared.clock import end_of_day, parse_instant
+from shared.contracts.known_at import KnownAt
 from shared.contracts.names import parse_positions
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _POSITIONS = re.compile(r"[a-z]+(?:@[0-9]+)?:[0-9].*")
 _LOST_PLUS = re.compile(r"(T[0-9:.]+) ([0-9]{2}:[0-9]{2})")
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAt:
-    """When it was known: an instant of recording, or positions by log, never both.
-
-    `timelines` has an entry for every log in `positions`.
-    """
-
-    at: datetime | None = None
-    positions: Mapping[str, int] = field(default_factory=dict)
-    timelines: Mapping[str, int] = field(default_factory=dict)
 
 
 def parse_as_of(text: str) -> datetime:
@@ -48,10 +35,12 @@ def parse_as_of(text: str) -> datetime:
 def parse_known_at(text: str) -> KnownAt:
     """Read a known time: an instant, a date, or positions such as `registry:123,dependencies:45`.
 
+    Positions come with the timeline of each.
+
     Raises: ValueError.
     """
     if not _POSITIONS.fullmatch(text):
-        return KnownAt(at=parse_as_of(text))
+        return KnownAt(parse_as_of(text))
     try:
         positions = parse_positions(text)
     except ValueError:

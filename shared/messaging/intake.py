@@ -14,6 +14,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
+from shared.background import Background
 from shared.clock import Clock
 from shared.contracts.topics import (
     SUBMISSION_TOPIC_CONFIG,
@@ -26,8 +27,8 @@ from shared.eventstore.writer import LogWriter
 from shared.failpoints import reach
 from shared.messaging.intake_store import IntakeStore, Mark, MarkMovedError, Move
 from shared.messaging.kafka import (
+    Kafka,
     KafkaAdmin,
-    KafkaSettings,
     KafkaUnreachableError,
     TopicMisconfiguredError,
     drop_consumer,
@@ -35,9 +36,8 @@ from shared.messaging.kafka import (
     reaching_kafka,
     start_consumer,
 )
-from shared.messaging.lane import Explain, Lane, ToCommand, explain_plainly
+from shared.messaging.lane import Explain, Lane, ToCommand, explain_plainly, proof_of
 from shared.messaging.lease import DATABASE_ERRORS, Lease, LeaseLostError
-from shared.messaging.submissions import digest_of
 
 _log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ class Intake:
         service: str,
         writer: LogWriter,
         pool: Pool,
-        settings: KafkaSettings,
+        kafka: Kafka,
         clock: Clock,
         to_command: ToCommand,
         organisations: Organisations,
@@ -115,7 +115,7 @@ class Intake:
     ) -> None:
         self._service = service
         self._writer = writer
-        self._settings = settings
+        self._kafka = kafka
         self._clock = clock
         self._to_command = to_command
         self._organisations = organisations
@@ -129,7 +129,7 @@ class Intake:
         self._places: dict[TopicPartition, _Place] = {}
         self._refreshed_at = float("-inf")
         self._status = IntakeStatus()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("intake", self.run)
 
     @property
     def status(self) -> IntakeStatus:
@@ -142,17 +142,12 @@ class Intake:
 
     async def start(self) -> None:
         """Begin in the background; Kafka and the database need not be there yet."""
-        self._task = asyncio.create_task(self.run(), name="intake")
+        self._background.start()
 
     async def stop(self) -> None:
         """Stop reading and give up the lease; what is queued with the writer may still settle."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._lease.valid:
-            with contextlib.suppress(*DATABASE_ERRORS):
-                await self._lease.release()
+        await self._background.stop()
+        await self._lease.give_up()
 
     async def run(self) -> None:
         """Take submissions until cancelled, through every failure."""
@@ -191,8 +186,8 @@ class Intake:
         self._places = {}
         self._refreshed_at = float("-inf")
         async with contextlib.AsyncExitStack() as stack:
-            admin = await stack.enter_async_context(kafka_admin(self._settings))
-            consumer = await start_consumer(self._settings)
+            admin = await stack.enter_async_context(kafka_admin(self._kafka))
+            consumer = await start_consumer(self._kafka)
             stack.push_async_callback(drop_consumer, consumer)
             self._become("working")
             while True:
@@ -216,6 +211,8 @@ class Intake:
         if missing := wanted - topics.keys():
             await admin.ensure(dict.fromkeys(missing, SUBMISSION_TOPIC_CONFIG))
             topics = await admin.partitions()
+            # Of what was followed and had to be made again, no offset means what it did.
+            self._places = {p: s for p, s in self._places.items() if p.topic not in missing}
         places = {
             TopicPartition(topic, partition)
             for topic, count in topics.items()
@@ -281,7 +278,7 @@ class Intake:
             if state.proof is None:
                 proven[place] = run
                 continue
-            matches = digest_of(run[0].value or b"") == state.proof
+            matches = proof_of(run[0]) == state.proof
             state.proof = None
             if not matches:
                 _log.warning("submissions_topic_made_again", topic=place.topic)

@@ -10,6 +10,7 @@ from typing import Final
 from aiokafka import TopicPartition
 
 from shared.eventstore.reader import Pool
+from shared.messaging.submissions import EXPIRED
 
 _BEGIN: Final = """
 INSERT INTO messaging.intake_offsets (topic, partition)
@@ -28,12 +29,13 @@ WHERE mark.topic = move.topic AND mark.partition = move.partition
     AND mark.next_offset = move.behind
 RETURNING true
 """
-_REJECT: Final = """
+_REJECT: Final = f"""
+WITH {EXPIRED}
 INSERT INTO messaging.rejections
     (organisation, source, id, reason, digest, original, topic, partition, kafka_offset)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::bytea[],
     $7::text[], $8::integer[], $9::bigint[])
-"""
+"""  # noqa: S608 - both parts are static text.
 
 
 @dataclass(frozen=True, slots=True)

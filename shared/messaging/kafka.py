@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, Protocol, TypedDict
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -61,9 +61,25 @@ class ClientOptions(TypedDict):
     sasl_plain_password: NotRequired[str]
 
 
+class Kafka(Protocol):
+    """A cluster, for whoever talks to it: makes clients that are not started yet."""
+
+    def producer(self, batch_max_bytes: int) -> AIOKafkaProducer:
+        """An idempotent producer that waits for every in-sync replica."""
+        ...
+
+    def consumer(self, fetch_max_bytes: int, fetch_wait_ms: int) -> AIOKafkaConsumer:
+        """A consumer without a group: it is told partition and offset, and never guesses one."""
+        ...
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """A client that looks at topics and makes them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """How to reach the cluster, and as whom."""
+    """How to reach the cluster, and as whom; implements `Kafka`."""
 
     bootstrap: str
     security_protocol: str = "PLAINTEXT"
@@ -86,6 +102,32 @@ class KafkaSettings:
             options["sasl_plain_password"] = self.password
         return options
 
+    def producer(self, batch_max_bytes: int) -> AIOKafkaProducer:
+        """See `Kafka.producer`."""
+        return AIOKafkaProducer(
+            **self.client_options(),
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=batch_max_bytes,
+            max_request_size=batch_max_bytes,
+        )
+
+    def consumer(self, fetch_max_bytes: int, fetch_wait_ms: int) -> AIOKafkaConsumer:
+        """See `Kafka.consumer`."""
+        return AIOKafkaConsumer(
+            **self.client_options(),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=fetch_wait_ms,
+            max_partition_fetch_bytes=fetch_max_bytes,
+            metadata_max_age_ms=30_000,
+        )
+
+    def admin(self) -> AIOKafkaAdminClient:
+        """See `Kafka.admin`."""
+        return AIOKafkaAdminClient(**self.client_options())
+
 
 @asynccontextmanager
 async def reaching_kafka(deadline_s: float) -> AsyncIterator[None]:
@@ -104,18 +146,12 @@ def _named(error: Exception) -> str:
     return type(error).__name__
 
 
-async def start_producer(settings: KafkaSettings, *, batch_max_bytes: int) -> AIOKafkaProducer:
-    """Start an idempotent producer that waits for every in-sync replica.
+async def start_producer(kafka: Kafka, *, batch_max_bytes: int) -> AIOKafkaProducer:
+    """Start a producer; see `Kafka.producer`.
 
     Raises: KafkaUnreachableError.
     """
-    producer = AIOKafkaProducer(
-        **settings.client_options(),
-        acks="all",
-        enable_idempotence=True,
-        max_batch_size=batch_max_bytes,
-        max_request_size=batch_max_bytes,
-    )
+    producer = kafka.producer(batch_max_bytes)
     try:
         async with reaching_kafka(START_DEADLINE_S):
             await producer.start()
@@ -126,24 +162,16 @@ async def start_producer(settings: KafkaSettings, *, batch_max_bytes: int) -> AI
 
 
 async def start_consumer(
-    settings: KafkaSettings,
+    kafka: Kafka,
     *,
     partition_fetch_max_bytes: int = 1024 * 1024,
     fetch_wait_ms: int = 100,
 ) -> AIOKafkaConsumer:
-    """Start a consumer without a group: it is told partition and offset, and never guesses one.
+    """Start a consumer; see `Kafka.consumer`.
 
     Raises: KafkaUnreachableError.
     """
-    consumer = AIOKafkaConsumer(
-        **settings.client_options(),
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        fetch_max_wait_ms=fetch_wait_ms,
-        max_partition_fetch_bytes=partition_fetch_max_bytes,
-        metadata_max_age_ms=30_000,
-    )
+    consumer = kafka.consumer(partition_fetch_max_bytes, fetch_wait_ms)
     try:
         async with reaching_kafka(START_DEADLINE_S):
             await consumer.start()
@@ -293,12 +321,12 @@ def _bound(value: str) -> float:
 
 
 @asynccontextmanager
-async def kafka_admin(settings: KafkaSettings) -> AsyncIterator[KafkaAdmin]:
+async def kafka_admin(kafka: Kafka) -> AsyncIterator[KafkaAdmin]:
     """Open an admin connection for the block.
 
     Raises: KafkaUnreachableError.
     """
-    admin = AIOKafkaAdminClient(**settings.client_options())
+    admin = kafka.admin()
     try:
         async with reaching_kafka(START_DEADLINE_S):
             await admin.start()
@@ -310,7 +338,7 @@ async def kafka_admin(settings: KafkaSettings) -> AsyncIterator[KafkaAdmin]:
 
 
 async def ensure_topic(
-    settings: KafkaSettings,
+    kafka: Kafka,
     name: str,
     config: Mapping[str, str],
     *,
@@ -321,14 +349,14 @@ async def ensure_topic(
 
     Raises: TopicMisconfiguredError; KafkaUnreachableError.
     """
-    async with kafka_admin(settings) as admin:
+    async with kafka_admin(kafka) as admin:
         await admin.ensure({name: config}, partitions=partitions, replication=replication)
 
 
-async def list_topics(settings: KafkaSettings) -> dict[str, int]:
+async def list_topics(kafka: Kafka) -> dict[str, int]:
     """How many partitions each topic has that this user may see.
 
     Raises: KafkaUnreachableError.
     """
-    async with kafka_admin(settings) as admin:
+    async with kafka_admin(kafka) as admin:
         return await admin.partitions()

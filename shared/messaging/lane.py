@@ -111,6 +111,11 @@ def read_record(
         return _UNREADABLE
 
 
+def proof_of(record: ConsumerRecord[bytes, bytes]) -> bytes:
+    """The digest by which a record is known again, also from one that was sent twice."""
+    return digest_of(b"%d:%b" % (record.timestamp, record.value or b""))
+
+
 Settled = Outcome | Refusal
 _Waiting = asyncio.Future[Outcome]
 
@@ -167,7 +172,7 @@ class Lane:
     def move(self, count: int) -> Move:
         """The step of the mark past the first `count` records."""
         last = self.records[count - 1]
-        return Move(self.place, self.behind, last.offset + 1, digest_of(last.value or b""))
+        return Move(self.place, self.behind, last.offset + 1, proof_of(last))
 
     def rejections(self, results: Sequence[Settled]) -> Iterator[Rejection]:
         """What is to be stored of those that were refused."""

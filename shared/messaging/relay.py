@@ -13,12 +13,13 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaProducer
 
+from shared.background import Background
 from shared.clock import Clock
 from shared.contracts.topics import EVENT_TOPIC_CONFIG, events_topic
 from shared.eventstore.reader import HeadSignal, LogReader, Pool
 from shared.failpoints import reach
 from shared.messaging.kafka import (
-    KafkaSettings,
+    Kafka,
     KafkaUnreachableError,
     TopicMisconfiguredError,
     TopicMissingError,
@@ -87,7 +88,7 @@ class Relay:
         self,
         reader: LogReader,
         pool: Pool,
-        settings: KafkaSettings,
+        kafka: Kafka,
         signal: HeadSignal,
         clock: Clock,
         *,
@@ -95,7 +96,7 @@ class Relay:
         limits: RelayLimits | None = None,
     ) -> None:
         self._reader = reader
-        self._settings = settings
+        self._kafka = kafka
         self._signal = signal
         self._clock = clock
         self._limits = limits or RelayLimits()
@@ -108,7 +109,7 @@ class Relay:
         self._producers = 0
         self._noted = 0
         self._end_offset = 0
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("relay", self.run)
 
     @property
     def status(self) -> RelayStatus:
@@ -121,17 +122,12 @@ class Relay:
 
     async def start(self) -> None:
         """Begin in the background; Kafka and the database need not be there yet."""
-        self._task = asyncio.create_task(self.run(), name="relay")
+        self._background.start()
 
     async def stop(self) -> None:
         """Stop publishing and give up the lease."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        if self._lease.valid:
-            with contextlib.suppress(*DATABASE_ERRORS):
-                await self._lease.release()
+        await self._background.stop()
+        await self._lease.give_up()
 
     async def run(self) -> None:
         """Publish until cancelled, through every failure."""
@@ -201,7 +197,7 @@ class Relay:
                 raise RelayStoppedError("halted", head.halted)
             self._progress(position, head)
             producer = await start_producer(
-                self._settings, batch_max_bytes=self._limits.batch_max_bytes
+                self._kafka, batch_max_bytes=self._limits.batch_max_bytes
             )
             stack.push_async_callback(drop_producer, producer)
             self._producers += 1
@@ -211,8 +207,8 @@ class Relay:
     async def _open_topic(self, topic: str) -> TopicReader:
         try:
             if not self._noted:
-                await ensure_topic(self._settings, topic, EVENT_TOPIC_CONFIG)
-            return await TopicReader.open(self._settings, topic)
+                await ensure_topic(self._kafka, topic, EVENT_TOPIC_CONFIG)
+            return await TopicReader.open(self._kafka, topic)
         except TopicMisconfiguredError as error:
             raise RelayStoppedError("topic-misconfigured", str(error)) from error
         except TopicMissingError as error:

@@ -13,7 +13,7 @@ import structlog
 from shared.clock import Clock
 from shared.contracts.envelope import Event, leaf_of, parse_event
 from shared.contracts.topics import events_topic
-from shared.messaging.kafka import KafkaSettings, KafkaUnreachableError
+from shared.messaging.kafka import Kafka, KafkaUnreachableError
 from shared.messaging.topic_reader import OffsetGoneError, Record, TopicReader
 from shared.projections.feed import (
     Checkpoint,
@@ -104,7 +104,7 @@ class TopicFeed:
         self,
         log: str,
         publication: int,
-        settings: KafkaSettings,
+        kafka: Kafka,
         clock: Clock,
         *,
         limits: TopicFeedLimits | None = None,
@@ -112,7 +112,7 @@ class TopicFeed:
         self._name = log
         self._publication = publication
         self._topic = events_topic(log, publication)
-        self._settings = settings
+        self._kafka = kafka
         self._clock = clock
         self._limits = limits or TopicFeedLimits()
         self._reader: TopicReader | None = None
@@ -193,7 +193,7 @@ class TopicFeed:
         """Have the consumer right behind `after`, proven no longer ago than the interval."""
         if self._reader is None:
             self._reader = await TopicReader.open(
-                self._settings,
+                self._kafka,
                 self._topic,
                 deadline_s=self._limits.request_deadline_s,
                 fetch_max_bytes=self._limits.fetch_max_bytes,

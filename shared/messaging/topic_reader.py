@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from shared.messaging.kafka import (
-    KafkaSettings,
+    Kafka,
     KafkaUnreachableError,
     TopicMissingError,
     drop_consumer,
@@ -43,7 +43,7 @@ class TopicReader:
     @classmethod
     async def open(
         cls,
-        settings: KafkaSettings,
+        kafka: Kafka,
         topic: str,
         *,
         deadline_s: float = 5.0,
@@ -53,7 +53,7 @@ class TopicReader:
 
         Raises: TopicMissingError; KafkaUnreachableError.
         """
-        consumer = await start_consumer(settings, partition_fetch_max_bytes=fetch_max_bytes)
+        consumer = await start_consumer(kafka, partition_fetch_max_bytes=fetch_max_bytes)
         try:
             async with reaching_kafka(deadline_s):
                 _check_listed(topic, await consumer.topics())

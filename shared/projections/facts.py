@@ -4,7 +4,7 @@ Must not know what any attribute means.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,6 +14,7 @@ import orjson
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.envelope import Event
 from shared.contracts.events.model import EventData
+from shared.contracts.known_at import EVERYTHING, KnownAt
 from shared.projections.projection import Connection, Row, Table
 
 FACTS_DDL: Final = Path(__file__).with_name("facts.sql")
@@ -69,24 +70,6 @@ _NOTE_UPCOMING: Final = """
 INSERT INTO upcoming (subject, changes_at) SELECT subject, changes_at FROM next_changes($1, $2)
 """
 _DUE: Final = "SELECT subject FROM upcoming WHERE changes_at <= $1 ORDER BY changes_at LIMIT $2"
-
-
-@dataclass(frozen=True, slots=True)
-class KnownAt:
-    """How much of the logs is taken as known: an instant, an upper position per log, or both.
-
-    A log that `positions` does not name is bounded by the instant alone.
-    """
-
-    recorded_at: datetime | None = None
-    positions: Mapping[str, int] = field(default_factory=dict)
-
-    def arguments(self) -> tuple[datetime | None, list[str], list[int]]:
-        """The last three arguments of the SQL functions `winning_facts` and `states_at`."""
-        return self.recorded_at, list(self.positions), list(self.positions.values())
-
-
-EVERYTHING: Final = KnownAt()
 
 
 @dataclass(frozen=True, slots=True)

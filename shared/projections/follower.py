@@ -111,6 +111,8 @@ class LogFollower:
             self._backoff.reset()
             if batch.end == checkpoint:
                 await self._show_backlog(batch)
+                # A database that crashed, or failed over, may have lost the last batches.
+                checkpoint = await self._read_checkpoint()
                 continue
             try:
                 applied = await self._writer.apply(checkpoint, batch, self._clock.now())

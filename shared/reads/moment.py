@@ -6,7 +6,7 @@ Must not read a clock; the present is handed in.
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.projections.facts import EVERYTHING, KnownAt
+from shared.contracts.known_at import EVERYTHING, KnownAt
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from shared.clock import Clock, format_instant, parse_instant
+from shared.contracts.known_at import EVERYTHING, KnownAt
 from shared.contracts.names import Position, parse_positions
 from shared.database.errors import UNREACHABLE
 from shared.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, read_cursor, sign_cursor
@@ -25,7 +26,6 @@ from shared.http.problems import (
 )
 from shared.http.times import AsOf, KnownAtParameter
 from shared.projections.awaiter import UnknownLogError, wait_for
-from shared.projections.facts import EVERYTHING, KnownAt
 from shared.projections.projection import Connection
 from shared.projections.read_models import ReadModels, ReadModelUnavailableError, Reflection
 from shared.reads.moment import Moment
@@ -73,6 +73,7 @@ class Asked:
     connection: Connection
     moment: Moment
     reflection: Reflection
+    now: datetime
     after: str = ""
 
     def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Reads:
             async with self._models.snapshot() as connection:
                 reflection = await self._models.reflection(connection)
                 _check_timelines(query, reflection)
-                yield Asked(connection, moment, reflection, after)
+                yield Asked(connection, moment, reflection, self._clock.now(), after)
 
     def page(self, asked: Asked, items: list[Any], last: str | None) -> dict[str, Any]:
         """The answer of a list; `last` is the sort key to go on from, None at the end.
@@ -155,11 +156,8 @@ def _check_timelines(query: MomentQuery, reflection: Reflection) -> None:
 
 def moment_of(query: MomentQuery, clock: Clock) -> Moment:
     """The moment that a query is about; without parameters the present, by all that is known."""
-    known = EVERYTHING
-    if query.known_at is not None:
-        known = KnownAt(query.known_at.at, query.known_at.positions)
     is_present = query.as_of is None and query.known_at is None
-    return Moment(query.as_of or clock.now(), known, is_present)
+    return Moment(query.as_of or clock.now(), query.known_at or EVERYTHING, is_present)
 
 
 @asynccontextmanager

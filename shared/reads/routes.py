@@ -7,23 +7,38 @@ from pydantic import BaseModel
 
 from shared.contracts.topics import events_topic
 from shared.eventstore.reader import LogReader
-from shared.http.routes import AUTHENTICATED, Answer, Call, Handler, Reply, Route
+from shared.http.routes import (
+    AUTHENTICATED,
+    PUBLIC_OR_AUTHENTICATED,
+    Answer,
+    Call,
+    Handler,
+    Reply,
+    Route,
+)
 from shared.reads.reading import database_needed
 
 
 def read_route(
-    path: str, handler: Handler, operation_id: str, summary: str, query: type[BaseModel] | None
+    path: str,
+    handler: Handler,
+    operation_id: str,
+    summary: str,
+    query: type[BaseModel] | None,
+    *,
+    public: Handler | None = None,
 ) -> Route:
-    """A GET that every principal may ask."""
+    """A GET that every principal may ask; and everybody, of `public`, where that is allowed."""
     return Route(
         method="GET",
         path=path,
         handler=handler,
-        allow=AUTHENTICATED,
+        allow=AUTHENTICATED if public is None else PUBLIC_OR_AUTHENTICATED,
         operation_id=operation_id,
         summary=summary,
         tag="Reads",
         query=query,
+        public=public,
         answers={200: Answer("Found")},
         problems=("not-known-then", "not-yet-visible") if query is not None else (),
     )

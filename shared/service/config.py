@@ -40,6 +40,7 @@ class EstateSettings(BaseSettings):
     jwt_audience: str | None = None
     jwks_url: str | None = None
     jwks_file: Path | None = None
+    public_reads: bool = False
     log_level: str = "INFO"
     failpoints: str = ""
 

@@ -24,7 +24,8 @@ from shared.commands.doors import Doors, kafka_principal
 from shared.commands.failures import problem_of
 from shared.commands.routes import command_routes, submission_routes
 from shared.database.migrate import Migration, find_migrations
-from shared.eventstore.reader import HeadSignal, LogReader
+from shared.database.sessions import session_settings
+from shared.eventstore.reader import HeadSignal, LogReader, check_log
 from shared.eventstore.types import Category, CommandRefusedError, LookUp, PendingCommand
 from shared.eventstore.writer import BatchDone, LogWriter
 from shared.http.openapi import ServiceInfo
@@ -45,7 +46,7 @@ from shared.projections.projection import Projection
 from shared.projections.read_models import ReadModels
 from shared.projections.runner import ProjectionRunner
 from shared.reads.reading import Reads
-from shared.service.components import Component, PoolComponent, make_pool
+from shared.service.components import Component, OwnLog, PoolComponent, make_pool
 from shared.service.config import EstateSettings
 from shared.service.gauges import Gauges, LogMeters, watch_log, watch_runner
 from shared.service.readiness import (
@@ -58,6 +59,8 @@ from shared.service.readiness import (
 VERSION: Final = "0.1.0"
 _SHARED: Final = Path(__file__).parents[1]
 PUBLICATION: Final = 1
+WRITER_TRANSACTION_S: Final = 15.0
+"""For how long a process that is frozen can keep the gate from the others."""
 
 MIGRATIONS: Final[Sequence[Migration]] = tuple(
     migration
@@ -166,9 +169,10 @@ def build_log_service(
         ),
         authenticator=authenticator,
         info=parts.info,
+        public_reads=settings.public_reads,
         metrics=meters.metrics,
         checks={
-            "database": database_ready(pool, MIGRATIONS),
+            "database": database_ready(pool, MIGRATIONS, name),
             "keys": authenticator.check,
             "projection": projection_ready(runner),
             "relay": relay_ready(relay),
@@ -181,7 +185,17 @@ def build_log_service(
             watch_log(meters.metrics, writer, relay, intake),
         ]
     )
-    components = (PoolComponent(pool), models, writer, runner, relay, intake, rejections, gauges)
+    components = (
+        PoolComponent(pool),
+        OwnLog(pool, name),
+        models,
+        writer,
+        runner,
+        relay,
+        intake,
+        rejections,
+        gauges,
+    )
     return BuiltService(app, components)
 
 
@@ -189,16 +203,21 @@ def _writer_connection(
     dsn: str, name: str
 ) -> Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]:
     async def connect() -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             dsn,
             timeout=5,
             server_settings={
-                "application_name": f"{name} writer",
+                **session_settings(f"{name} writer", WRITER_TRANSACTION_S),
                 "synchronous_commit": "on",
                 "lock_timeout": "5s",
-                "idle_in_transaction_session_timeout": "10s",
             },
         )
+        try:
+            await check_log(connection, name)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     return connect
 

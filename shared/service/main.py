@@ -5,8 +5,8 @@ Must not hold anything of one service.
 
 import asyncio
 import sys
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from shared.clock import Clock, IdSource, SystemClock, new_id
 from shared.database.migrate import migrate
 from shared.eventstore.reader import open_log
+from shared.eventstore.types import AnotherLogError
 from shared.failpoints import arm
 from shared.observability.logs import configure_logging
 from shared.service.components import run_service
@@ -38,14 +39,21 @@ def main(
             assert isinstance(settings, own) and isinstance(estate, EstateSettings)  # noqa: S101, PT018
             configure_logging(name, estate.log_level)
             arm(estate.failpoints)
-            asyncio.run(_serve(name, settings, estate, build))
+            _run(_serve(name, settings, estate, build))
         case ["migrate"]:
             (settings,) = load(owner)
             assert isinstance(settings, OwnerSettings)  # noqa: S101 - as loaded.
             configure_logging(name)
-            asyncio.run(migrate_service(name, settings.owner_dsn.get_secret_value()))
+            _run(migrate_service(name, settings.owner_dsn.get_secret_value()))
         case _:
             refuse([f"{sys.argv[0]}: {USAGE}"])
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        asyncio.run(work)
+    except AnotherLogError as error:
+        refuse([str(error)])
 
 
 async def _serve(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:

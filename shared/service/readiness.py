@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from shared.database.migrate import Migration, missing_migrations
+from shared.eventstore.reader import check_log
 from shared.messaging.intake import Intake
 from shared.messaging.relay import Relay
 from shared.observability.health import Check, Health
@@ -17,12 +18,16 @@ from shared.projections.status import RunnerState
 MAX_LAG_EVENTS = 10_000
 
 
-def database_ready(pool: "asyncpg.Pool[asyncpg.Record]", migrations: Sequence[Migration]) -> Check:
-    """The database answers and has every migration."""
+def database_ready(
+    pool: "asyncpg.Pool[asyncpg.Record]", migrations: Sequence[Migration], log: str | None = None
+) -> Check:
+    """The database answers, has every migration and, of a service with a log, is that log's."""
 
     async def check() -> Health:
         async with pool.acquire(timeout=1.5) as connection:
             missing = await missing_migrations(connection, migrations)  # type: ignore[arg-type]
+            if log is not None and not missing:
+                await check_log(connection, log)
         return Health(not missing, f"{len(missing)} migrations missing" if missing else "")
 
     return check

@@ -21,13 +21,13 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from cli.local_estate import LocalEstate, local_estate
 from cli.local_state import keys_path
-from deploy.local.config import KafkaAccess
-from deploy.local.kafka_users import AclOperation, add_scram_user, grant_acl
 from deploy.local.launcher import BackingServices, backing_services
 from shared.auth.keys import revoke_key
 from shared.auth.principals import Role
-from shared.clock import SystemClock
+from shared.clock import SystemClock, new_id
 from shared.contracts.topics import submissions_topic
+from shared.messaging.kafka import KafkaSettings
+from shared.messaging.kafka_credentials import issue_user
 from tests.support.demo_runs import ESTATE
 from tests.support.eventually import eventually
 
@@ -134,16 +134,10 @@ class AttackedEstate:
         answers = {log: await self.ask(log, "GET", "/v1/log") for log in LOGS}
         return {log: answer.document["position"] for log, answer in answers.items()}
 
-    async def writer_for(self, organisation: str) -> KafkaAccess:
-        """A Kafka user who may write the submissions topics of an organisation, nothing else."""
-        user = f"writer-{organisation}"
-        access = await add_scram_user(self.backing.kafka, user, f"password-of-{user}")
-        for service in LOGS:
-            topic = submissions_topic(service, self.ids[organisation])
-            await grant_acl(
-                self.backing.kafka, username=user, operation=AclOperation.WRITE, resource=topic
-            )
-        return access
+    async def writer_for(self, organisation: str) -> KafkaSettings:
+        """A Kafka user as `estate keys issue --kafka` gives an emitter of an organisation."""
+        roles = {Role.EMITTER}
+        return await issue_user(self.local.kafka, roles, self.ids[organisation], new_id)
 
     async def are_ready(self) -> bool:
         """Whether every service says that it is ready."""
@@ -175,6 +169,7 @@ def _given(backing: BackingServices) -> dict[str, str]:
     kafka = backing.kafka
     return {
         "ESTATE_POSTGRES_DSN": backing.postgres_dsn,
+        "ESTATE_PUBLIC_READS": "true",
         "ESTATE_KAFKA_BOOTSTRAP": kafka.bootstrap,
         "ESTATE_KAFKA_SECURITY_PROTOCOL": kafka.security_protocol,
         "ESTATE_KAFKA_SASL_MECHANISM": kafka.sasl_mechanism or "",

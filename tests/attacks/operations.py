@@ -12,7 +12,7 @@ from typing import Any, Final
 from docs.described import services
 from shared.auth.principals import Role
 from shared.commands.command import CommandType
-from shared.http.routes import ANYONE, AUTHENTICATED, Access
+from shared.http.routes import ANYONE, AUTHENTICATED, PUBLIC_OR_AUTHENTICATED, Access, Route
 from tests.attacks.attacked_estate import ORGANISATIONS, STRANGERS, AttackedEstate
 
 
@@ -21,6 +21,7 @@ class Rule(Enum):
 
     PAGE = "anybody, whatever is presented"
     READ = "every key"
+    PUBLIC = "every key; without one, of public services alone"
     KEEPER = "an emitter, of what its organisation keeps; an administrator, of anything"
     ADMINISTRATOR = "an administrator; emitters are refused by the rule of the command"
     SUBMIT = "an emitter, for its organisation"
@@ -29,6 +30,7 @@ class Rule(Enum):
 ALLOW: Final[Mapping[Rule, frozenset[Role] | Access]] = {
     Rule.PAGE: ANYONE,
     Rule.READ: AUTHENTICATED,
+    Rule.PUBLIC: PUBLIC_OR_AUTHENTICATED,
     Rule.KEEPER: frozenset({Role.EMITTER, Role.ADMIN}),
     Rule.ADMINISTRATOR: frozenset({Role.EMITTER, Role.ADMIN}),
     Rule.SUBMIT: frozenset({Role.EMITTER}),
@@ -42,16 +44,22 @@ _LOG_SERVICE: Final = ("get_summary", "get_log")
 READS: Final[Mapping[str, tuple[str, ...]]] = {
     "registry": (
         *_LOG_SERVICE,
-        *("list_services", "get_service", "get_service_history", "list_owners", "get_gaps"),
-        *("list_organisations", "get_organisation"),
+        *("list_owners", "get_gaps", "list_organisations", "get_organisation"),
     ),
-    "dependencies": (
-        *_LOG_SERVICE,
-        *("get_upstream", "get_downstream", "list_unresolved"),
-        *("list_dependencies", "get_dependency"),
-    ),
+    "dependencies": (*_LOG_SERVICE, "list_unresolved"),
     "notifications": ("list_changes", "stream_changes"),
 }
+PUBLIC: Final[Mapping[str, Mapping[str, int]]] = {
+    "registry": {"list_services": 200, "get_service": 404, "get_service_history": 404},
+    "dependencies": {
+        "list_dependencies": 200,
+        "get_dependency": 404,
+        "get_upstream": 404,
+        "get_downstream": 404,
+    },
+    "notifications": {},
+}
+"""What is answered without a key about something internal, where the public may read."""
 _SERVICES: Final = services()
 _numbers = count(1)
 
@@ -169,11 +177,20 @@ def rule_of(service: str, operation: str) -> Rule | None:
     """What is expected of an operation; None when nothing is."""
     if operation in PAGES:
         return Rule.PAGE
+    if operation in PUBLIC[service]:
+        return Rule.PUBLIC
     if operation in READS[service]:
         return Rule.READ
     if operation in SUBMISSIONS:
         return Rule.SUBMIT
     return Rule.KEEPER if any(case.operation == operation for case in COMMANDS) else None
+
+
+def expected_of_read(service: str, route: Route, caller: str) -> int:
+    """The status of a read about something internal."""
+    if not route.authenticate or caller not in STRANGERS:
+        return 200
+    return PUBLIC[service].get(route.operation_id, 401) if caller == "nobody" else 401
 
 
 def described(operation: str) -> tuple[str, CommandType[Any]]:

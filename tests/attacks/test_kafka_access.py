@@ -1,7 +1,10 @@
 """What an organisation can do on Kafka with the access that it is given, and what it cannot."""
 
+import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -13,8 +16,13 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from deploy.local.config import KafkaAccess
-from shared.contracts.topics import events_topic, rejections_topic, submissions_topic
+from shared.contracts.topics import (
+    SUBMISSION_TOPIC_CONFIG,
+    events_topic,
+    rejections_topic,
+    submissions_topic,
+)
+from shared.messaging.kafka import KafkaSettings, ensure_topic
 from tests.attacks.attacked_estate import LOGS, ORGANISATIONS, AttackedEstate, kind_of
 from tests.attacks.operations import (
     COMMANDS,
@@ -24,18 +32,22 @@ from tests.attacks.operations import (
     make_target,
     submission,
 )
+from tests.support.demo_runs import ESTATE
 from tests.support.eventually import eventually
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def access(estate: AttackedEstate) -> KafkaAccess:
-    """What organisation `a` is given."""
+async def access(estate: AttackedEstate) -> KafkaSettings:
+    """What organisation `a` is given; its topics are there."""
+    for service in LOGS:
+        topic = rejections_topic(service, estate.ids["a"])
+        await ensure_topic(estate.local.kafka, topic, SUBMISSION_TOPIC_CONFIG)
     return await estate.writer_for("a")
 
 
 @pytest_asyncio.fixture
-async def producer(access: KafkaAccess) -> AsyncIterator[AIOKafkaProducer]:
-    made = AIOKafkaProducer(**access.client_options(), request_timeout_ms=10_000)
+async def producer(access: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+    made = AIOKafkaProducer(**access.client_options())
     await made.start()
     yield made
     await made.stop()
@@ -88,9 +100,10 @@ async def test_an_organisation_writes_its_own_topic_only(
 
 
 async def test_an_organisation_sees_its_own_topics_and_makes_none(
-    estate: AttackedEstate, access: KafkaAccess
+    estate: AttackedEstate, access: KafkaSettings
 ) -> None:
-    own = {submissions_topic(service, estate.ids["a"]) for service in LOGS}
+    of_a = estate.ids["a"]
+    own = {of(service, of_a) for service in LOGS for of in (submissions_topic, rejections_topic)}
     admin = AIOKafkaAdminClient(**access.client_options())
     await admin.start()
     try:
@@ -103,7 +116,7 @@ async def test_an_organisation_sees_its_own_topics_and_makes_none(
     assert {code for _, code, *_ in gone.topic_error_codes} == {TopicAuthorizationFailedError.errno}
 
 
-async def test_an_organisation_has_no_transactions(access: KafkaAccess) -> None:
+async def test_an_organisation_has_no_transactions(access: KafkaSettings) -> None:
     producer = AIOKafkaProducer(**access.client_options(), transactional_id="estate-registry")
     with pytest.raises(TransactionalIdAuthorizationFailed):
         await producer.start()
@@ -165,3 +178,28 @@ async def test_an_empty_record_blocks_nothing(
     await producer.send_and_wait(topic, b"", key=None)
     await producer.send_and_wait(topic, json.dumps(event).encode())
     assert await came_of(estate, "registry", event) == "accepted"
+
+
+async def test_issued_credentials_submit_by_the_command(
+    estate: AttackedEstate, tmp_path: Path
+) -> None:
+    credentials, changes = tmp_path / "kafka.json", tmp_path / "changes.json"
+    state = ("--state", str(estate.local.state_dir))
+    issue = ("--kafka", "--role", "emitter", "--organisation", "org-a", "--out", str(credentials))
+    await run_estate("keys", "issue", *issue, *state)
+    case = next(one for one in COMMANDS if one.operation == "service_change_phase")
+    changes.write_text(json.dumps(submission(case, case.attempt(await make_target(estate, "a")))))
+    sending = ("--kafka-file", str(credentials), "--key-file", key_of(estate, "emitter-a"))
+    door = ("--door", "kafka", "--organisation", "org-a")
+    assert b"1 accepted of 1" in await run_estate("submit", str(changes), *door, *sending, *state)
+
+
+def key_of(estate: AttackedEstate, name: str) -> str:
+    return str(estate.local.key_path(name))
+
+
+async def run_estate(*arguments: str) -> bytes:
+    command = [str(ESTATE), *arguments]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

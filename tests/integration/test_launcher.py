@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import asyncpg
@@ -18,10 +19,11 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from deploy.local import kafka_jars, state_folder
 from deploy.local.config import KafkaAccess, from_environment
-from deploy.local.kafka_users import AclOperation, add_scram_user, grant_acl
 from deploy.local.launcher import BackingServices, LaunchError, backing_services
 from deploy.local.process_table import is_alive, with_descendants
 from deploy.local.readiness import registered_nodes
+from shared.messaging.access_control import AccessRule, AclOperation, access_control
+from shared.messaging.kafka import KafkaSettings
 
 _ROOT = Path(__file__).parents[2]
 _ENDED_WITHIN_S = 15.0
@@ -310,16 +312,12 @@ async def test_three_nodes_with_access_control(tmp_path: Path) -> None:
     ) as secure:
         assert await registered_nodes(secure.kafka) == {1, 2, 3}
         await _create_topic(secure.kafka, "submissions", copies=3)
-        supplier = await add_scram_user(secure.kafka, "supplier", "made-up")
-        with pytest.raises(TopicAuthorizationFailedError):
-            await _send(supplier, "submissions", b"refused")
-
-        await grant_acl(
-            secure.kafka,
-            username="supplier",
-            operation=AclOperation.WRITE,
-            resource="submissions",
-        )
+        supplier = secure.kafka.as_user("supplier", "made-up")
+        async with access_control(KafkaSettings(**asdict(secure.kafka))) as control:
+            await control.put_user("supplier", "made-up")
+            with pytest.raises(TopicAuthorizationFailedError):
+                await _send(supplier, "submissions", b"refused")
+            await control.grant("supplier", [AccessRule(AclOperation.WRITE, "submissions")])
         await _send(supplier, "submissions", b"one")
         await secure.kill_kafka(3)
         await _send(supplier, "submissions", b"two")

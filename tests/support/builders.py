@@ -6,6 +6,7 @@ Must not be random.
 from datetime import UTC, datetime
 from typing import Any
 
+from services.dependencies.dependencies.decider import ends_claim
 from shared.auth.principals import Principal, Role
 from shared.contracts.events.dependencies import DependencyDeclared
 from shared.contracts.events.model import EventData
@@ -84,8 +85,10 @@ def dependency(
         "declarant": CABINET,
         "alias": alias,
     } | more
-    claims = () if alias is None else (Claim("dependency.alias", alias),)
-    return NewEvent(subject, DependencyDeclared.model_validate(tree), at, claims)
+    data = DependencyDeclared.model_validate(tree)
+    named = () if alias is None else (Claim("dependency.alias", alias),)
+    ends = ends_claim(data.from_, data.to.model_dump(mode="json"), data.kind)
+    return NewEvent(subject, data, at, (*named, ends))
 
 
 def event(data: EventData, subject: str = LICENCES, at: datetime = LONG_AGO) -> NewEvent:

@@ -33,8 +33,11 @@ _IMPORTED: Final = re.compile(r"Import \S+ .* (\d+)/\1 +(\d+):(\d\d):(\d\d)")
 
 @contextmanager
 def state_folder() -> Iterator[Path]:
-    """A folder for an estate; not below pytest's own, which the server's user may not enter."""
-    with tempfile.TemporaryDirectory(prefix="estate-e2e-", ignore_cleanup_errors=True) as folder:
+    """A folder for an estate; not below pytest's own, which the server's user may not enter.
+
+    Its name is one that a shell would take apart.
+    """
+    with tempfile.TemporaryDirectory(prefix="estate's e2e $", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

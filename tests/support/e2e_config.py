@@ -22,7 +22,7 @@ def from_environment() -> E2eConfig:
     return E2eConfig(
         seed=int(os.environ.get("ESTATE_E2E_SEED", "20161214")),
         days=int(os.environ.get("ESTATE_E2E_DAYS", "50")),
-        kafka_away_s=float(os.environ.get("ESTATE_E2E_KAFKA_AWAY_S", "8")),
+        kafka_away_s=float(os.environ.get("ESTATE_E2E_KAFKA_AWAY_S", "30")),
     )
 
 

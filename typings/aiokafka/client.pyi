@@ -1,4 +1,5 @@
 import asyncio
+from ssl import SSLContext
 from typing import Any
 
 from .cluster import ClusterMetadata
@@ -15,6 +16,7 @@ class AIOKafkaClient:
         request_timeout_ms: int = 40000,
         retry_backoff_ms: int = 100,
         security_protocol: str = "PLAINTEXT",
+        ssl_context: SSLContext | None = None,
         sasl_mechanism: str = "PLAIN",
         sasl_plain_username: str | None = None,
         sasl_plain_password: str | None = None,

@@ -21,8 +21,32 @@ _LEAVING: Final = "SELECT DISTINCT dependency FROM ends WHERE from_name = ANY($1
 _ARRIVING: Final = """
 SELECT DISTINCT dependency FROM ends WHERE to_name = ANY($1) OR external = ANY($2)
 """
-_PAGE: Final = """
-SELECT DISTINCT dependency FROM ends WHERE dependency > $1 ORDER BY dependency LIMIT $2
+# $5 behind, $6 how many, $7 every name of the dependent, $8 its key; the last two NULL for any.
+_NAMED: Final = "($7::text[] IS NULL OR from_name = ANY($7))"
+_LEAVES: Final = """
+($8::text IS NULL OR coalesce(service_of(e.from_name, $1, $2, $3, $4), e.from_name) = $8)
+"""
+_PRESENT_PAGE: Final = f"""
+{_COLUMNS} FROM edges AS e WHERE e.subject > $5 AND {_NAMED} AND {_LEAVES}
+ORDER BY e.subject LIMIT $6
+"""
+_PAGE_THEN: Final = f"""
+{_COLUMNS}
+FROM (SELECT DISTINCT dependency FROM ends WHERE dependency > $5 AND {_NAMED}) AS d
+CROSS JOIN LATERAL edges_at($1, $2, $3, $4, ARRAY[d.dependency]) AS e
+WHERE {_LEAVES}
+ORDER BY d.dependency LIMIT $6
+"""  # noqa: S608 - all parts are static text.
+_PUBLIC_PAGE: Final = """
+WITH seen AS (
+    SELECT n.name FROM names AS n
+    WHERE n.category = 'service'
+        AND n.subject IN (SELECT subjects_ever('visibility', '"public"'))
+)
+SELECT DISTINCT dependency FROM ends
+WHERE dependency > $1
+    AND from_name IN (SELECT name FROM seen) AND to_name IN (SELECT name FROM seen)
+ORDER BY dependency LIMIT $2
 """
 _SERVICE_OF: Final = "SELECT service_of($1, $2, $3, $4, $5)"
 _USED: Final = "SELECT EXISTS (SELECT FROM ends WHERE from_name = $1 OR to_name = $1)"
@@ -57,9 +81,7 @@ async def next_edges(
     connection: Connection, nodes: Collection[Node], direction: Direction, moment: Moment
 ) -> list[Edge]:
     """The edges that leave these nodes in the direction of a walk."""
-    services = [node.key for node in nodes if node.form == "service"]
-    names = [row["name"] for row in await connection.fetch(_NAMES_OF, services)]
-    names += [node.name for node in nodes if node.form == "unresolved"]
+    names = await _names_of(connection, nodes)
     if direction is Direction.UPSTREAM:
         rows = await connection.fetch(_LEAVING, names)
     else:
@@ -89,9 +111,36 @@ async def find_service(
     return None, await connection.fetchval(_EVER, reference)
 
 
-async def page_of_dependencies(connection: Connection, after: str, limit: int) -> list[str]:
-    """The ids of at most `limit` dependencies behind `after`, declared at the moment or not."""
-    return [row["dependency"] for row in await connection.fetch(_PAGE, after, limit)]
+async def page_of_edges(
+    connection: Connection, from_: Node | None, after: str, limit: int, moment: Moment
+) -> list[Edge]:
+    """At most `limit` edges declared at the moment, by id behind `after` (exclusive).
+
+    With `from_` only those that leave it.
+    """
+    names = None if from_ is None else await _names_of(connection, [from_])
+    rows = await connection.fetch(
+        _PRESENT_PAGE if moment.is_present else _PAGE_THEN,
+        moment.as_of,
+        *moment.known.arguments(),
+        after,
+        limit,
+        names,
+        None if from_ is None else from_.key,
+    )
+    return await _edges(connection, rows, moment)
+
+
+async def _names_of(connection: Connection, nodes: Collection[Node]) -> list[str]:
+    """Every name by which dependencies may mean these ends."""
+    services = [node.key for node in nodes if node.form == "service"]
+    names = [row["name"] for row in await connection.fetch(_NAMES_OF, services)]
+    return names + [node.name for node in nodes if node.form == "unresolved"]
+
+
+async def page_of_public_dependencies(connection: Connection, after: str, limit: int) -> list[str]:
+    """At most `limit` ids behind `after` (exclusive), between services that were ever public."""
+    return [row["dependency"] for row in await connection.fetch(_PUBLIC_PAGE, after, limit)]
 
 
 async def _edges(connection: Connection, rows: list[asyncpg.Record], moment: Moment) -> list[Edge]:

@@ -24,7 +24,10 @@ LOG: Final = "dependencies"
 REGISTRY: Final = "registry"
 _HERE: Final = Path(__file__).parent
 _KEPT: Final = frozenset(
-    {"name", "slug", "kind", "organisation", "registrant", "phase", "listed", "role:owning-team"}
+    {
+        *("name", "slug", "kind", "organisation", "registrant", "phase", "listed", "visibility"),
+        "role:owning-team",
+    }
 )
 
 _EDGES: Final = """
@@ -91,7 +94,7 @@ def _on_dependency(event: Event, data: EventData | None) -> Iterator[Row]:
 
 GRAPH: Final = Projection(
     name="graph",
-    version=1,
+    version=2,
     logs=(LOG, REGISTRY),
     handlers={
         **{model.TYPE: _on_dependency for model in dependencies.EVENTS},

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from services.dependencies.graph import Edge, Node
+from services.dependencies.graph import Edge, Node, Reached
 
 
 def summarise(edges: Iterable[Edge], limit: int) -> dict[str, Any]:
@@ -53,6 +53,11 @@ def node_json(node: Node) -> dict[str, Any]:
     """An end as it is answered."""
     service = node.key if node.form == "service" else None
     return {"form": node.form, "service": service, "name": node.name}
+
+
+def reached_json(one: Reached) -> dict[str, Any]:
+    """An end that a walk came to, as it is answered."""
+    return {"depth": one.depth, "end": node_json(one.node), "through": edge_json(one.through)}
 
 
 def edge_json(edge: Edge) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from shared.contracts.events.organisations import (
     OrganisationRenamed,
 )
 from shared.contracts.facts.organisations import organisation_facts
-from shared.contracts.names import slugify
+from shared.contracts.names import is_reserved, slugify
 from shared.eventstore.types import Claim, Decision, NewEvent, View
 
 PREFIX = "org"
@@ -96,7 +96,7 @@ def free_slug(view: View, kind: str, name: str) -> str:
     """Derive a slug from a name and number it when it is taken."""
     stem = slugify(name) or kind
     numbered = (f"{stem[:90].rstrip('-')}-{number}" for number in count(2))
-    slugs = [stem]
+    slugs = list(islice(numbered, 1)) if is_reserved(stem) else [stem]
     # Ever more at once, since each question that the log must answer costs a pass of the writer.
     while (slug := view.first_free(f"{kind}.slug", slugs)) is None:
         slugs = list(islice(numbered, 4 * len(slugs)))

@@ -18,9 +18,17 @@ async def stream_history(
 
     Events effective after the moment, or recorded after what was known, are left out.
     """
+    events, last = await stream_events(reader, stream, after_version, limit, moment)
+    return [_entry(event) for event in events], last
+
+
+async def stream_events(
+    reader: LogReader, stream: str, after_version: int, limit: int, moment: Moment
+) -> tuple[list[Event], int | None]:
+    """The events of the same entries."""
     events = await reader.stream(stream, after_version, limit)
-    entries = [_entry(event) for event in events if _within(event, moment)]
-    return entries, events[-1].stream_version if len(events) == limit else None
+    within = [event for event in events if _within(event, moment)]
+    return within, events[-1].stream_version if len(events) == limit else None
 
 
 def _within(event: Event, moment: Moment) -> bool:

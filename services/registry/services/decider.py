@@ -1,6 +1,7 @@
 """Owns the rules of services and of who holds which role. Pure: no clock, no ids, no IO."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.registry.organisations.decider import (
@@ -23,6 +24,7 @@ from services.registry.services.commands import (
     SetVisibility,
     VacateRole,
 )
+from shared.clock import format_instant
 from shared.commands.command import CommandBody, Context, resolve
 from shared.commands.history import History, category_of_facts
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
@@ -62,10 +64,11 @@ class ServiceAlreadyRegisteredError(
 class ServiceAlreadyRetiredError(
     Refusal,
     slug="service-already-retired",
-    title="The service has been retired already",
-    advice="Read its history; to name another successor, change its phase first.",
+    title="The service is retired already, with another successor",
+    advice="Name the successor that its history shows, or change its phase back before it retires "
+    "again.",
 ):
-    """A service retires once."""
+    """Of a service that retired, the successor is not changed in passing."""
 
 
 class HolderDiffersError(
@@ -256,18 +259,35 @@ def _set_listed(command: CommandBody, service: _Target, *, listed: bool) -> Deci
 
 
 def retire(command: RetireService, target: str | None, context: Context, view: View) -> Decision:
-    """End the service; again with the same successor changes nothing."""
+    """End the service; again with the same successor changes nothing, or lets it end earlier.
+
+    Another successor than that of the retirement before or behind the effective time is refused,
+    unless the service lived in between.
+    """
     service = _target(view, target, context)
     successor = None
     if command.successor is not None:
         successor = resolve(view, SERVICE, PREFIX, command.successor)
         if successor is None or successor == service.subject:
             raise NotFoundError("no other service answers to this reference", "/successor")
-    if service.now("phase") == Phase.RETIRED:
-        if service.now("successor") == successor:
-            return service.unchanged()
-        raise ServiceAlreadyRetiredError("the service is retired, with another successor")
+    is_retired = service.now("phase") == Phase.RETIRED
+    known = context.effective_at if is_retired else _next_retirement(service)
+    if known is not None and (before := service.history.at("successor", known)) != successor:
+        when = "then" if is_retired else f"from {format_instant(known)} on"
+        raise ServiceAlreadyRetiredError(f"it is retired {when}; successor: {before or 'none'}")
+    if is_retired:
+        return service.unchanged()
     return service.decided(ServiceRetired(successor=successor, reason=command.reason))
+
+
+def _next_retirement(service: _Target) -> datetime | None:
+    """When the service retires behind the effective time, without living in between."""
+    for entry in service.history.after("phase", service.context.effective_at):
+        if entry.value == Phase.RETIRED:
+            return entry.effective_at
+        if entry.value != Phase.RETIRING:
+            return None
+    return None
 
 
 def add_alias(command: AddAlias, target: str | None, context: Context, view: View) -> Decision:
@@ -295,15 +315,19 @@ def set_visibility(
 
 
 def assign_role(command: AssignRole, target: str | None, context: Context, view: View) -> Decision:
-    """Let somebody hold a role from the effective time on, in place of the named holder."""
+    """Let somebody hold a role from the effective time on, in place of the named holder.
+
+    A hand-over that has taken place changes nothing; one from somebody else than who held the role
+    before is refused even then, since its sender overlooked a hand-over.
+    """
     service = _target(view, target, context)
     holder = _holder(view, context, command.holder, "/holder")
     previous = None
     if command.previous_holder is not None:
         previous = _holder(view, context, command.previous_holder, "/previous_holder")
     attribute = f"role:{command.role.value}"
-    held_by = service.now(attribute)
-    if held_by == holder and previous in {holder, None}:
+    took_over_from = service.history.before(attribute, context.effective_at)
+    if service.now(attribute) == holder and previous in {holder, took_over_from, None}:
         return service.unchanged()
     _require_hand_over(service, attribute, previous, holder, "/previous_holder")
     return service.decided(

@@ -12,6 +12,7 @@ from shared.database.migrate import (
 )
 from shared.database.provision import DatabaseAccess, provision
 from shared.eventstore.reader import open_log
+from shared.eventstore.types import AnotherLogError
 from shared.service.log_service import MIGRATIONS
 from tests.support.databases import PASSWORD, Databases
 
@@ -96,6 +97,18 @@ async def test_a_log_opened_again_stays_as_it_is(database: DatabaseAccess) -> No
         await connection.execute("UPDATE log.head SET halted = 'x'")
         await open_log(connection, "registry")
         assert await connection.fetchval("SELECT halted FROM log.head") == "x"
+    finally:
+        await connection.close(timeout=5)
+
+
+async def test_the_database_of_another_log_is_refused_and_left_as_it_is(
+    database: DatabaseAccess,
+) -> None:
+    connection = await asyncpg.connect(database.app_dsn, timeout=5)
+    try:
+        with pytest.raises(AnotherLogError, match="belongs to the log registry, not to dep"):
+            await open_log(connection, "dependencies")
+        assert await connection.fetchval("SELECT log FROM log.head") == "registry"
     finally:
         await connection.close(timeout=5)
 

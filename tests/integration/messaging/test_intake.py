@@ -156,6 +156,7 @@ async def test_what_became_of_a_submission_can_be_asked(
         assert rejected.state == "rejected"
         assert rejected.problem
         assert rejected.problem["detail"] == "version is 1, not 9"
+        assert rejected.record == {"topic": topic_of(log), "partition": 0, "offset": 1}
         assert (await asked.status(OTHER, "test", "s-1")).state == "unknown"
     behind = Submissions(log.pool, is_behind=lambda _organisation: True)
     assert (await behind.status(ORGANISATION, "test", "s-3")).state == "pending"

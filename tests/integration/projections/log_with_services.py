@@ -33,7 +33,8 @@ _names = itertools.count()
 ORIGIN = Origin("prn_test", "crd_test", None, "http", "correlation", "causation")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _CATEGORIES = {
-    kind: Category(kind, None, lambda state, _fact: state) for kind in ("service", "dependency")
+    kind: Category(kind, None, lambda state, _fact: state)
+    for kind in ("organisation", "service", "dependency")
 }
 
 

@@ -11,10 +11,10 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.contracts.known_at import KnownAt
 from shared.database.provision import DatabaseAccess
 from shared.projections.facts import (
     FACTS,
-    KnownAt,
     fact_history,
     facts_at,
     next_change,

@@ -306,7 +306,8 @@ def _decided(event: dict[str, Any]) -> dict[str, Any]:
     if event["data"].get("bad"):
         errors = [{"pointer": "/data/name", "detail": "is missing"}]
         problem = {"title": "Not the form", "detail": "Look.", "errors": errors}
-        return {**named, "status": "rejected", "rejected": problem}
+        record = {"topic": "submissions", "partition": 0, "offset": 6}
+        return {**named, "status": "rejected", "rejected": problem, "record": record}
     return {**named, "status": "accepted", "accepted": {"positions": "registry:8"}}
 
 

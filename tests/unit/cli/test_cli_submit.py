@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from cli.asking import Service
-from cli.submission_doors import BATCH_MAX, BATCH_MAX_BYTES, Tally, await_decisions, batches
+from cli.submission_doors import (
+    BATCH_MAX,
+    BATCH_MAX_BYTES,
+    Placed,
+    Tally,
+    await_decisions,
+    batches,
+)
 from cli.submission_file import Outgoing
 from shared.clock import SystemClock
 from shared.http.client import ApiClient
@@ -104,11 +111,22 @@ def test_batches_keep_order_and_limits() -> None:
 
 async def test_decisions_are_awaited_until_each_is_there(stand_in: StandIn) -> None:
     submissions = [outgoing("good", 1), outgoing("bad", 2), outgoing("never", 3)]
+    placed = [Placed(one, offset) for offset, one in enumerate(submissions, 5)]
     tally = Tally(lambda _result: None)
     async with ApiClient(stand_in.url, KEY) as api:
-        await await_decisions(Service("registry", api), submissions, tally, SystemClock(), 1.0)
+        await await_decisions(Service("registry", api), placed, tally, SystemClock(), 1.0)
     assert [(one.sent.id, one.status) for one in tally.results] == [
         ("good", "accepted"),
         ("bad", "rejected"),
         ("never", "pending"),
     ]
+
+
+async def test_the_rejection_of_an_earlier_one_of_the_same_name_is_not_taken_for_an_answer(
+    stand_in: StandIn,
+) -> None:
+    tally = Tally(lambda _result: None)
+    async with ApiClient(stand_in.url, KEY) as api:
+        placed = [Placed(outgoing("bad"), 7)]
+        await await_decisions(Service("registry", api), placed, tally, SystemClock(), 0.5)
+    assert [one.status for one in tally.results] == ["pending"]

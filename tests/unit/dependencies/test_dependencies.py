@@ -10,7 +10,13 @@ from services.dependencies.dependencies.commands import (
     DeclareDependency,
     WithdrawDependency,
 )
-from services.dependencies.dependencies.decider import DEPENDENCY, DependencyDiffersError
+from services.dependencies.dependencies.decider import (
+    DEPENDENCY,
+    DependencyAlreadyDeclaredError,
+    DependencyDiffersError,
+    DependencyKindDiffersError,
+    ends_claim,
+)
 from services.dependencies.dependencies.routes import COMMANDS
 from shared.commands.refusals import (
     NotFoundError,
@@ -73,7 +79,9 @@ def test_declare_makes_a_dependency_whose_ends_nobody_needs_to_know() -> None:
 
 def test_declare_under_an_alias_takes_that_name() -> None:
     decision = given().when(decider.declare, a_link(), ALIAS).then(declared(alias=ALIAS))
-    assert decision.events[0].claims == (Claim("dependency.alias", ALIAS),)
+    alias, ends = decision.events[0].claims
+    assert alias == Claim("dependency.alias", ALIAS)
+    assert ends.kind == "dependency.ends"
 
 
 def test_declare_on_something_outside_the_estate() -> None:
@@ -92,6 +100,58 @@ def test_declared_again_by_the_same_ends_and_kind_nothing_changes() -> None:
         a_link(to={"external": "publishing", "kind": "other"}),
     ):
         assert log.when(decider.declare, other).decide().events[0].claims
+
+
+def the_ends(kind: DependencyKind) -> Claim:
+    return ends_claim("licence-finder", {"service": "publishing"}, kind)
+
+
+def test_a_dependency_of_another_kind_is_found_by_that_kind_and_not_made_twice() -> None:
+    log = given(dependency(alias=None))
+    command = ChangeDependency(kind=DependencyKind.DATA)
+    changed = log.when(decider.change, command, LINK, effective_at=YESTERDAY).decide()
+    assert changed.events[0].claims == (the_ends(DependencyKind.DATA),)
+    log.view.add(changed.events)
+    assert log.when(decider.declare, a_link(kind="data")).then_nothing().subject == LINK
+    log.when(decider.declare, a_link()).then_refused(DependencyKindDiffersError, "/kind")
+    before = YESTERDAY - timedelta(days=1)
+    log.when(decider.declare, a_link(), effective_at=before).then_nothing()
+    log.when(decider.declare, a_link(kind="data"), effective_at=before).then_refused(
+        DependencyKindDiffersError, "/kind"
+    )
+    further = log.when(decider.declare, a_link(), ALIAS).decide()
+    assert further.events[0].claims == (Claim("dependency.alias", ALIAS),)
+    back = ChangeDependency(kind=DependencyKind.USES_API)
+    assert not log.when(decider.change, back, LINK).decide().events[0].claims
+
+
+def test_the_kind_of_another_dependency_between_the_same_ends_is_not_taken() -> None:
+    other = dependency("dep_" + "e" * 32, alias=None, kind="data")
+    log = given(dependency(), other)
+    command = ChangeDependency(kind=DependencyKind.DATA)
+    log.when(decider.change, command, LINK).then_refused(DependencyAlreadyDeclaredError, "/kind")
+    log.when(decider.declare, a_link(kind="data"), ALIAS).then_refused(
+        DependencyAlreadyDeclaredError, "/kind"
+    )
+
+
+def test_declared_with_another_kind_under_its_alias_it_takes_that_kind() -> None:
+    log = given(dependency())
+    again = log.when(decider.declare, a_link(kind="data"), ALIAS).decide()
+    assert (again.subject, again.events[0].claims) == (LINK, (the_ends(DependencyKind.DATA),))
+
+
+def test_declared_without_its_alias_or_under_a_further_one_it_is_the_same_dependency() -> None:
+    log = given(dependency())
+    assert log.when(decider.declare, a_link()).then_nothing().subject == LINK
+    second = "estate-map:17"
+    named = log.when(decider.declare, a_link(), second).decide()
+    assert (named.subject, named.events[0].claims) == (LINK, (Claim("dependency.alias", second),))
+    log.view.add(named.events)
+    for alias in (ALIAS, second):
+        assert log.when(decider.declare, a_link(), alias).then_nothing().subject == LINK
+    lowered = log.when(decider.declare, a_link(criticality="low")).decide()
+    assert dict(dependency_facts(lowered.events[0].data))["alias"] == second  # type: ignore[arg-type]
 
 
 def test_declared_again_under_its_alias_nothing_changes() -> None:

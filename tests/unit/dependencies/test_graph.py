@@ -3,7 +3,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dependencies.graph import Direction, Edge, Node, Reached, reach
+from services.dependencies.graph import MAX_NODES, Direction, Edge, Node, Reached, Walk, reach
 
 
 def node(name: str) -> Node:
@@ -16,16 +16,24 @@ def edge(from_: str, to: str) -> Edge:
 
 async def walk(
     edges: Sequence[Edge], start: str, direction: Direction, depth: int
-) -> list[Reached]:
+) -> Sequence[Reached]:
+    found = await bounded(edges, start, direction, depth)
+    assert not found.truncated
+    return found.reached
+
+
+async def bounded(
+    edges: Sequence[Edge], start: str, direction: Direction, depth: int, max_nodes: int = MAX_NODES
+) -> Walk:
     async def next_edges(nodes: Collection[Node]) -> Sequence[Edge]:
         keys = {one.key for one in nodes}
         upstream = direction is Direction.UPSTREAM
         return [one for one in edges if (one.from_ if upstream else one.to).key in keys]
 
-    return await reach(node(start), direction, depth, next_edges)
+    return await reach(node(start), direction, depth, next_edges, max_nodes)
 
 
-def names(reached: list[Reached]) -> list[tuple[str, int]]:
+def names(reached: Sequence[Reached]) -> list[tuple[str, int]]:
     return [(one.node.name, one.depth) for one in reached]
 
 
@@ -54,6 +62,16 @@ async def test_a_cycle_is_walked_once_and_leaves_the_start_out() -> None:
 async def test_the_edge_by_which_a_node_was_first_reached_is_told() -> None:
     reached = await walk(list(reversed(DIAMOND)), "a", Direction.UPSTREAM, 2)
     assert reached[-1].through.dependency == "b>d"
+
+
+async def test_a_walk_ends_at_its_bound_and_says_whether_there_was_more() -> None:
+    up = Direction.UPSTREAM
+    cut = await bounded(DIAMOND, "a", up, 9, 3)
+    assert (names(cut.reached), cut.truncated) == ([("b", 1), ("c", 1), ("d", 2)], True)
+    whole = await bounded(DIAMOND, "a", up, 9, 4)
+    assert (len(whole.reached), whole.truncated) == (4, False)
+    assert not (await bounded(DIAMOND, "a", up, 2, 3)).truncated
+    assert (await bounded(DIAMOND, "a", up, 9, 1)).truncated
 
 
 def distances(edges: Sequence[Edge], start: str) -> Mapping[str, int]:

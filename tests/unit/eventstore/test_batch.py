@@ -159,6 +159,13 @@ def test_recorded_time_rises_by_a_microsecond_at_least() -> None:
     assert batch.recorded_at == NOW + 2 * microsecond
 
 
+def test_commands_that_change_nothing_are_recorded_when_they_are() -> None:
+    for head in (a_head(recorded_at=datetime(1970, 1, 1, tzinfo=UTC)), a_head(3)):
+        batch = a_batch(head=head)
+        decided(batch, add("k", events=0))
+        assert (batch.position, batch.recorded_at) == (head.position, NOW)
+
+
 def test_recorded_time_rises_even_when_the_clock_of_the_database_went_back() -> None:
     ahead = NOW + timedelta(hours=1)
     batch = a_batch(head=a_head(recorded_at=ahead))

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contracts.known_at import KnownAt
 from shared.http.paging import MAX_CURSOR_CHARS, Page, read_cursor, sign_cursor
 from shared.http.problems import Problem
-from shared.http.times import KnownAt, parse_as_of, parse_known_at
+from shared.http.times import parse_as_of, parse_known_at
 
 SECRET = b"s" * 32
 
@@ -57,12 +58,12 @@ def test_a_page_has_the_shape_of_every_list() -> None:
 
 def test_a_bare_date_is_the_end_of_its_day() -> None:
     assert parse_as_of("2026-03-31") == datetime(2026, 3, 31, 23, 59, 59, 999_999, UTC)
-    assert parse_known_at("2026-03-31") == KnownAt(at=parse_as_of("2026-03-31"))
+    assert parse_known_at("2026-03-31") == KnownAt(parse_as_of("2026-03-31"))
 
 
 def test_positions_are_read_with_their_timelines() -> None:
     known = parse_known_at("registry@2:123,dependencies:45")
-    assert known.at is None
+    assert known.recorded_at is None
     assert known.positions == {"registry": 123, "dependencies": 45}
     assert known.timelines == {"registry": 2, "dependencies": 1}
 

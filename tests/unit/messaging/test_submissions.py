@@ -2,7 +2,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
+from shared.commands.doors import SubmissionId
 from shared.eventstore.types import PendingCommand
 from shared.messaging.lane import MAX_SUBMISSION_BYTES, read_record
 from shared.messaging.submissions import (
@@ -15,7 +17,7 @@ from shared.messaging.submissions import (
 
 ORGANISATION = "org_" + "0" * 32
 SOURCES = st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True)
-IDS = st.from_regex(r"[\x20-\x7e]{1,200}", fullmatch=True)
+IDS = st.from_regex(r"[\x21-\x7e]{1,200}", fullmatch=True)
 
 
 def never(_raw: bytes, _organisation: str, _headers: Headers) -> PendingCommand | Refusal:
@@ -39,6 +41,17 @@ def test_a_submission_is_named_as_far_as_it_can_be_read() -> None:
     assert name_submission(b'{"source":"crm","id":"7"}').id == "7"
     name = name_submission(b'{"source":"Not A Source","id":["7"]}')
     assert (name.source, name.id) == (None, None)
+
+
+@given(st.one_of(IDS, st.text(st.characters(codec="ascii"), max_size=201)))
+def test_an_id_is_read_from_a_record_as_the_door_takes_it(text: str) -> None:
+    raw = orjson.dumps({"source": "crm", "id": text})
+    try:
+        TypeAdapter(SubmissionId).validate_python(text)
+    except ValidationError:
+        assert name_submission(raw).id is None
+    else:
+        assert name_submission(raw).id == text
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"a\x00b", b"x" * (MAX_SUBMISSION_BYTES + 1)])

@@ -77,6 +77,15 @@ def test_a_slug_from_a_name_that_is_taken_is_numbered() -> None:
     log.when(decider.register, a_department()).then(registered(slug="home-office-3"))
 
 
+def test_a_word_of_the_filters_becomes_nobody_s_slug() -> None:
+    log = given()
+    log.when(decider.register, a_department(name="None")).then(
+        registered(name="None", slug="none-2")
+    )
+    with pytest.raises(ValidationError):
+        a_department(slug="none")
+
+
 def test_a_numbered_slug_is_a_slug_wherever_the_long_name_is_cut() -> None:
     name = "a" * 89 + " " + "b" * 20
     taken = organisation(CABINET, "a" * 89 + "-" + "b" * 10)

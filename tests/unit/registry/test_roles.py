@@ -77,6 +77,17 @@ def test_a_hand_over_from_somebody_who_does_not_hold_the_role_is_refused() -> No
 def test_assigning_to_who_holds_the_role_changes_nothing() -> None:
     assign(estate(held(TEAM)), "team-one", "team-one").then_nothing()
     assign(estate(held(TEAM)), "team-one", None).then_nothing()
+    handed_over = estate(held(TEAM), held(OTHER_TEAM, TEAM, YESTERDAY))
+    assign(handed_over, "team-two", "team-one").then_nothing()
+    assign(handed_over, "team-two", "contact:x").then_refused(
+        HolderDiffersError, "/previous_holder"
+    )
+
+
+def test_a_hand_over_repeated_after_a_later_one_is_refused_now_and_true_then() -> None:
+    log = estate(held(TEAM), held(OTHER_TEAM, TEAM, YESTERDAY), held("contact:x", OTHER_TEAM, NOON))
+    assign(log, "team-two", "team-one").then_refused(HolderDiffersError, "/previous_holder")
+    assign(log, "team-two", "team-one", YESTERDAY).then_nothing()
 
 
 def test_assigning_to_who_holds_it_from_somebody_else_is_refused() -> None:

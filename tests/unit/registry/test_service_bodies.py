@@ -65,6 +65,7 @@ def test_no_text_or_choice_is_made_from_another_type(
         (RegisterService, each(REGISTRATION, name="\u200f")),
         (RegisterService, each(REGISTRATION, name="a\tb")),
         (RegisterService, each(REGISTRATION, slug="-x")),
+        (RegisterService, each(REGISTRATION, slug="none")),
         (RegisterService, each(REGISTRATION, slug="x" * 101)),
         (RegisterService, each(REGISTRATION, phase="dead")),
         (RegisterService, each(REGISTRATION, visibility="secret")),

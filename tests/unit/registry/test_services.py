@@ -55,8 +55,9 @@ from tests.support.builders import (
 from tests.support.clock import NOON
 from tests.support.given import NEW_ID, Given, given
 
-YESTERDAY = NOON - timedelta(days=1)
-TOMORROW = NOON + timedelta(days=1)
+DAY = timedelta(days=1)
+YESTERDAY = NOON - DAY
+TOMORROW = NOON + DAY
 
 
 def a_service(**more: object) -> RegisterService:
@@ -419,7 +420,36 @@ def test_retire_refuses_itself_and_nobody_as_successor(successor: str) -> None:
 def test_a_service_retires_once() -> None:
     log = estate(service(PUBLISHING, "publishing"), event(ServiceRetired(successor=PUBLISHING)))
     log.when(decider.retire, RetireService(successor="publishing"), LICENCES).then_nothing()
-    log.when(decider.retire, RetireService(), LICENCES).then_refused(ServiceAlreadyRetiredError)
+    refusal = log.when(decider.retire, RetireService(), LICENCES)
+    assert PUBLISHING in refusal.then_refused(ServiceAlreadyRetiredError).detail
+
+
+def test_a_service_that_retires_later_does_not_retire_before_with_another_successor() -> None:
+    retired = event(ServiceRetired(successor=PUBLISHING), at=NOON + DAY)
+    ending = event(ServicePhaseChanged(phase=Phase.RETIRING), at=NOON + DAY / 2)
+    for log in (
+        estate(service(PUBLISHING, "publishing"), retired),
+        estate(service(PUBLISHING, "publishing"), ending, retired),
+    ):
+        log.when(decider.retire, RetireService(), LICENCES).then_refused(ServiceAlreadyRetiredError)
+        same = RetireService(successor="publishing")
+        log.when(decider.retire, same, LICENCES).then(ServiceRetired(successor=PUBLISHING))
+        log.when(decider.retire, same, LICENCES, effective_at=NOON + 2 * DAY).then_nothing()
+
+
+def test_a_service_that_lived_again_retires_with_another_successor() -> None:
+    log = estate(
+        service(PUBLISHING, "publishing"),
+        event(ServicePhaseChanged(phase=Phase.LIVE), at=NOON + DAY),
+        event(ServiceRetired(successor=PUBLISHING), at=NOON + 2 * DAY),
+    )
+    log.when(decider.retire, RetireService(), LICENCES).then(ServiceRetired(successor=None))
+    log = estate(
+        service(PUBLISHING, "publishing"),
+        event(ServiceRetired(successor=PUBLISHING), at=NOON - 2 * DAY),
+        event(ServicePhaseChanged(phase=Phase.LIVE), at=NOON - DAY),
+    )
+    log.when(decider.retire, RetireService(), LICENCES).then(ServiceRetired(successor=None))
 
 
 def test_add_alias_takes_the_name_for_the_service() -> None:

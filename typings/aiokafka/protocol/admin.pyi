@@ -28,6 +28,9 @@ class DescribeAclsResponse(Response):
     error_message: str | None
     resources: list[tuple[Any, ...]]
 
+class DeleteAclsResponse(Response):
+    filter_responses: list[tuple[Any, ...]]
+
 class CreateAclsRequest(Request[RequestStruct]):
     def __init__(
         self,
@@ -42,6 +45,19 @@ class CreateAclsRequest(Request[RequestStruct]):
     def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct: ...
 
 class DescribeAclsRequest(Request[RequestStruct]):
+    def __init__(
+        self,
+        resource_type: int,
+        resource_name: str | None,
+        resource_pattern_type_filter: int | None,
+        principal: str | None,
+        host: str | None,
+        operation: int,
+        permission_type: int,
+    ) -> None: ...
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct: ...
+
+class DeleteAclsRequest(Request[RequestStruct]):
     def __init__(
         self,
         resource_type: int,
