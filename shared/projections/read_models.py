@@ -26,6 +26,9 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 _log = structlog.get_logger(__name__)
 
+_MEMORY: Final = {"maintenance_work_mem": "256MB", "work_mem": "64MB"}
+"""What a rebuild may take at the server, so that indexes and derived rows are sorted in memory."""
+
 _REFLECTION: Final = (
     "SELECT log, timeline, position, recorded_at, head FROM checkpoint ORDER BY log"
 )
@@ -185,14 +188,17 @@ class ReadModels:
             return found
 
     async def connect(
-        self, generation: Generation | None, command_timeout_s: float | None = None
+        self, generation: Generation | None, *, for_rebuild: bool = False
     ) -> "asyncpg.Connection[asyncpg.Record]":
         """A connection of its own, allowed to write, into a generation; the caller closes it.
 
         Commits do not wait for the disk: rows and checkpoint are lost together or not at all.
         """
-        timeout_s = command_timeout_s or self._limits.write_timeout_s
+        limits = self._limits
+        timeout_s = limits.rebuild_timeout_s if for_rebuild else limits.write_timeout_s
         settings = session_settings(f"projection {self.projection.name}", 2 * timeout_s)
+        if for_rebuild:
+            settings |= _MEMORY
         if generation is not None:
             settings["search_path"] = self.projection.schema(generation.number)
             settings["synchronous_commit"] = "off"
@@ -208,7 +214,7 @@ class ReadModels:
         self, generation: Generation | None
     ) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         """As `connect`, for work as long as a rebuild's, and closed at the end."""
-        connection = await self.connect(generation, self._limits.rebuild_timeout_s)
+        connection = await self.connect(generation, for_rebuild=True)
         try:
             yield connection
         finally:

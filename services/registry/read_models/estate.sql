@@ -30,7 +30,8 @@ CREATE TABLE organisations (
     parent text
 );
 
--- A service's state as the row that lists, filters and counts look at.
+-- A service's state as the row that lists, filters and counts look at. Join it: `(f(x)).*` would call
+-- it once for each column.
 CREATE FUNCTION service_row(subject text, state jsonb)
 RETURNS services
 LANGUAGE sql IMMUTABLE
@@ -65,7 +66,7 @@ CREATE FUNCTION services_at(
 RETURNS SETOF services
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT (service_row(s.subject, s.state)).*
+    SELECT r.*
     FROM states_at(
         coalesce(
             of_subjects,
@@ -73,5 +74,6 @@ BEGIN ATOMIC
         ),
         as_of, known_recorded, known_logs, known_positions
     ) AS s
+    CROSS JOIN LATERAL service_row(s.subject, s.state) AS r
     WHERE s.state ? 'name';
 END;

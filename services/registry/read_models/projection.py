@@ -18,8 +18,8 @@ LOG: Final = "registry"
 _HERE: Final = Path(__file__).parent
 
 _SERVICES: Final = """
-SELECT (service_row(f.subject, f.state)).*
-FROM current_facts($1, $2) AS f
+SELECT r.*
+FROM current_facts($1, $2) AS f CROSS JOIN LATERAL service_row(f.subject, f.state) AS r
 WHERE f.subject LIKE 'svc\\_%' AND f.state ? 'name'
 """
 _ORGANISATIONS: Final = """
