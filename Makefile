@@ -13,7 +13,7 @@ NAME ?=
 .PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-containers faults fuzz bench check lint types contracts docs reset
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready ## Install everything, locked; the other targets do it by themselves.
 

@@ -5,7 +5,8 @@ Must not import a command's module to list it, so that help is quick.
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
 from rich.panel import Panel
@@ -23,7 +24,8 @@ KEEP: Final = "Look after"
 _INTRODUCTION: Final = """\
 The registry of a public body's whole estate of services.
 
-Tables are for people; --json is for programs, with every command.
+Tables are for people; --json is for programs, with every command
+but up. Which version: --version.
 Exit codes: 0 fine; 1 the answer is no, or something is wrong; 2 wrong use.
 A local run is found through .estate/ (or --state), any other through
 ESTATE_URL_REGISTRY, ESTATE_URL_DEPENDENCIES, ESTATE_URL_NOTIFICATIONS
@@ -54,7 +56,7 @@ COMMANDS: Final = (
     Command("tail", "cli.tail:tail", "What changed, and what changes now?", ASK),
     Command("status", "cli.status:status", "Do the services work, and keep up?", KEEP),
     Command("log", "cli.status:log", "Where do the logs end?", KEEP),
-    Command("keys", "cli.keys:app", "Issue, list and revoke keys.", KEEP),
+    Command("keys", "cli.keys:app", "Issue, list and revoke keys, for Kafka too.", KEEP),
     Command("verify", "cli.audit_commands:verify", "Is every log whole and unchanged?", KEEP),
     Command("replay", "cli.audit_commands:replay", "Does history give what is served?", KEEP),
     Command("rebuild", "cli.audit_commands:rebuild", "Make a read model anew.", KEEP),
@@ -118,6 +120,17 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        show(f"estate {version('estate-registry')}")
+        raise typer.Exit
+
+
 @app.callback()
-def estate() -> None:
+def estate(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
     """Ask the registry of a public body's whole estate of services, and look after it."""

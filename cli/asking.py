@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from cli.connection import READER_ROLES, Connection
-from cli.failures import Failure, NothingRuns, Refused, ended_by
+from cli.failures import Failure, NothingRuns, Refused, ended_by, tell_of_kafka_once
 from shared.http.client import ApiClient, ApiError, ApiUnreachable
 
 MAX_PAGE: Final = 200
@@ -149,5 +149,4 @@ def _keep_logs_off_the_answer() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
     )
-    # It repeats each failed connection, which the command tells once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    tell_of_kafka_once()

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.connection import connect
-from cli.failures import ANSWER_IS_NO, Failure, WrongUse
+from cli.connection import Connection, connect
+from cli.failures import ANSWER_IS_NO, Failure, WrongUse, tell_of_kafka_once
 from cli.options import DEFAULT_STATE, Json, State
 from cli.replaying import PROJECTIONS, ReplayReport, rebuild_model, replay_model
 from cli.terminal import say, show, show_json
@@ -37,6 +37,8 @@ Until = Annotated[
     str | None,
     typer.Option("--to", metavar="WHEN", help="Positions such as registry:1000, or a time."),
 ]
+_START: Final = "See what `estate status` says; start a local run with `make demo`."
+_START_OR_WITHOUT: Final = f"{_START} With --no-topic Kafka is left out."
 
 
 def verify(
@@ -47,6 +49,7 @@ def verify(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Recompute every log from its rows and its topic; exit 1 naming the first fault."""
+    tell_of_kafka_once()
     connection = connect(state)
     checkpoint = _checkpoint(against)
     kafka = KafkaSettings(**connection.kafka().model_dump()) if topic else None
@@ -61,10 +64,10 @@ def verify(
             reports = asyncio.run(
                 verify_logs(databases, kafka, against=checkpoint, on_progress=watch)
             )
-        except (SourceUnreadableError, CheckpointError, KafkaUnreachableError) as error:
-            raise Failure(
-                str(error), "See `estate status`; --no-topic leaves Kafka out."
-            ) from error
+        except KafkaUnreachableError as error:
+            raise Failure(_kafka_away(connection, error), _START_OR_WITHOUT) from error
+        except (SourceUnreadableError, CheckpointError) as error:
+            raise Failure(str(error), _START) from error
     document = report_json(reports)
     if json:
         show_json(document)
@@ -100,11 +103,11 @@ def replay(
     raise typer.Exit(0 if report.same is not False else ANSWER_IS_NO)
 
 
-def rebuild(model: Model = "estate", *, state: State = DEFAULT_STATE) -> None:
+def rebuild(model: Model = "estate", *, json: Json = False, state: State = DEFAULT_STATE) -> None:
     """Build a read model's next generation while the present one serves, then let it serve."""
     _check(model, "log")
     kafka = KafkaSettings(**connect(state).kafka().model_dump())
-    with _bar(hidden=False) as bar:
+    with _bar(hidden=json) as bar:
         task = bar.add_task(f"rebuild {model}", total=None)
 
         def watch(done: int, total: int, _eta_s: float | None) -> None:
@@ -113,11 +116,15 @@ def rebuild(model: Model = "estate", *, state: State = DEFAULT_STATE) -> None:
         generation = _run(
             lambda: asyncio.run(rebuild_model(model, _databases(state), kafka, watch))
         )
-    say(f"Generation {generation} of {model} serves now.")
+    if json:
+        show_json({"model": model, "generation": generation})
+    else:
+        say(f"Generation {generation} of {model} serves now.")
 
 
 def _run(action: Any) -> Any:
     configure_logging("estate", "WARNING")
+    tell_of_kafka_once()
     try:
         return action()
     except (FeedUnavailableError, KafkaUnreachableError, OSError) as error:
@@ -126,6 +133,10 @@ def _run(action: Any) -> Any:
         raise WrongUse(f"--to: {error}") from error
     except (FeedStoppedError, ProjectionStoppedError) as error:
         raise Failure(f"Stopped: {error}", "See docs/runbooks/projection-stopped.md.") from error
+
+
+def _kafka_away(connection: Connection, error: KafkaUnreachableError) -> str:
+    return f"Kafka does not answer at {connection.kafka().bootstrap}: {error}."
 
 
 def _say_replay(report: ReplayReport) -> None:

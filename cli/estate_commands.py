@@ -4,6 +4,7 @@ Must not count or filter; the services do.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -22,9 +23,23 @@ from cli.options import (
     State,
 )
 from cli.terminal import NOTHING, caption, cell, keep_whole, plain, say, show, show_json, table
+from shared.contracts.events.organisations import OrganisationKind
+from shared.contracts.events.services import ServiceKind
 
 OWNER = "owning-team"
 _MOST_OWNERS = 200
+
+
+class PhaseAsked(StrEnum):
+    """A phase to choose services by, or that none is known."""
+
+    DISCOVERY = "discovery"
+    ALPHA = "alpha"
+    BETA = "beta"
+    LIVE = "live"
+    RETIRING = "retiring"
+    RETIRED = "retired"
+    UNKNOWN = "unknown"
 
 
 def services(
@@ -35,9 +50,9 @@ def services(
         str | None, typer.Option(metavar="REF", help="Only those it keeps, or `none`.")
     ] = None,
     phase: Annotated[
-        str | None, typer.Option(metavar="P", help="discovery, alpha, beta, live, … or `unknown`.")
+        PhaseAsked | None, typer.Option(metavar="P", help="discovery, alpha, beta, live, …")
     ] = None,
-    kind: Annotated[str | None, typer.Option(metavar="K", help="component, api, …")] = None,
+    kind: Annotated[ServiceKind | None, typer.Option(metavar="K", help="component, api, …")] = None,
     listed: Annotated[
         bool, typer.Option("--listed", metavar="", help="Those listed now (default).")
     ] = False,
@@ -163,7 +178,8 @@ def owners(
 
 def organisations(
     kind: Annotated[
-        str | None, typer.Option(metavar="K", help="department, agency, team, supplier, …")
+        OrganisationKind | None,
+        typer.Option(metavar="K", help="department, agency, team, supplier, …"),
     ] = None,
     parent: Annotated[str | None, typer.Option(metavar="REF", help="Only parts of it.")] = None,
     limit: Limit = None,

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from shlex import quote
@@ -135,14 +135,7 @@ class LocalEstate:
     @property
     def kafka(self) -> KafkaSettings:
         """How to reach Kafka."""
-        access = self.backing.kafka
-        return KafkaSettings(
-            access.bootstrap,
-            access.security_protocol,
-            access.sasl_mechanism,
-            access.username,
-            access.password,
-        )
+        return KafkaSettings(**asdict(self.backing.kafka))
 
     def key_path(self, name: str) -> Path:
         """Where the key of a role is kept, mode 0600."""
@@ -200,28 +193,28 @@ async def local_estate(
                 state_dir / "backing", kafka_secure=kafka_secure, on_progress=on_progress
             )
         )
+        await _require_kafka(KafkaSettings(**asdict(backing.kafka)))
         on_progress("Preparing the databases")
         secret = _kept_secret(state_dir / "secret")
         databases = await _databases(backing.postgres_dsn, services, secret)
+        for name in services:
+            await migrate_service(name, databases[name].owner_dsn)
         keys_file = keys_path(state_dir)
         processes = _processes(state_dir, backing, databases, keys_file, secret)
         estate = LocalEstate(state_dir, backing, databases, processes)
-        await _require_kafka(estate.kafka)
         estate.ensure_key("admin", Role.ADMIN)
         on_progress("Starting the services")
         for process in processes.values():
             stack.push_async_callback(process.stop)
             await process.start()
-        _write_addresses(estate)
+        write_addresses(estate)
         await asyncio.gather(*(process.ready() for process in processes.values()))
         yield estate
 
 
 async def _databases(dsn: str, services: Iterable[str], secret: str) -> dict[str, DatabaseAccess]:
     try:
-        databases = {name: await provision(dsn, name, secret) for name in services}
-        for name, access in databases.items():
-            await migrate_service(name, access.owner_dsn)
+        return {name: await provision(dsn, name, secret) for name in services}
     except (OSError, ValueError, asyncpg.PostgresError) as error:
         # The text of an error may hold parts of the address, and so its password.
         raise EstateStartError(
@@ -229,7 +222,6 @@ async def _databases(dsn: str, services: Iterable[str], secret: str) -> dict[str
             "ESTATE_POSTGRES_DSN is set, see that it names an administrator of a server that "
             "answers, or unset it to have a server started here."
         ) from error
-    return databases
 
 
 def _host(dsn: str) -> str:
@@ -318,7 +310,8 @@ def _kept_ports(state_dir: Path, count: int) -> list[int]:
     return (usable + free_ports(count))[:count]
 
 
-def _write_addresses(estate: LocalEstate) -> None:
+def write_addresses(estate: LocalEstate) -> None:
+    """Tell programs (`addresses.json`) and shells (`env`) where a run is reached."""
     kafka = estate.backing.kafka
     document = {
         **{name: process.url for name, process in estate.services.items()},

@@ -5,12 +5,15 @@ Must not keep the cursor; it tells it, and the caller keeps it.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Annotated, Any, Final
 
 import typer
 
 from cli.asking import run, service
-from cli.connection import connect
+from cli.connection import Connection, connect
+from cli.failures import Failure
+from cli.names import Names
 from cli.options import DEFAULT_STATE, Json, KeyFile, State
 from cli.service_commands import event_name, value_text
 from cli.terminal import cell, moment, say, show_json, show_line
@@ -18,6 +21,7 @@ from cli.terminal import cell, moment, say, show_json, show_line
 _PAGE: Final = "200"
 _WAIT_S: Final = "20"
 _DEADLINE_S: Final = 60.0
+_NAMES_DEADLINE_S: Final = 5.0
 _PAUSE_S: Final = 0.5
 _INTERRUPTED: Final = 130
 
@@ -74,7 +78,10 @@ async def _read(
     as_json: bool,
 ) -> None:
     connection = connect(state, key_file)
-    async with service(connection, "notifications", deadline_s=_DEADLINE_S) as notifications:
+    async with AsyncExitStack() as stack:
+        known = None if as_json else await _known_names(stack, connection)
+        feed = service(connection, "notifications", deadline_s=_DEADLINE_S)
+        notifications = await stack.enter_async_context(feed)
         while True:
             start = cursor.after
             page = await notifications.document(
@@ -87,8 +94,9 @@ async def _read(
                 },
             )
             items = page.get("items") or []
+            names = {} if known is None else await known.of(items)
             for change in items:
-                _print(change, as_json=as_json)
+                _print(change, names, as_json=as_json)
                 cursor.after = change.get("cursor") or cursor.after
             moved = page.get("next") not in (None, start)
             cursor.after = page.get("next") or cursor.after
@@ -98,7 +106,17 @@ async def _read(
                 await asyncio.sleep(_PAUSE_S)  # Should it answer at once, it is not to be flooded.
 
 
-def _print(change: Mapping[str, Any], *, as_json: bool) -> None:
+async def _known_names(stack: AsyncExitStack, connection: Connection) -> Names | None:
+    """Names out of the registry; without it changes are told with ids."""
+    try:
+        registry = service(connection, "registry", deadline_s=_NAMES_DEADLINE_S)
+        return Names(await stack.enter_async_context(registry))
+    except Failure as failure:
+        say(failure.message, label="Without names")
+        return None
+
+
+def _print(change: Mapping[str, Any], names: Mapping[str, str], *, as_json: bool) -> None:
     if as_json:
         show_json(change, indent=None)
         return
@@ -109,8 +127,8 @@ def _print(change: Mapping[str, Any], *, as_json: bool) -> None:
         cell(moment(event.get("time")), "dim"),
         cell(change.get("position"), "dim"),
         cell(event_name(event.get("type")), "bold"),
-        cell(data.get("slug") or event.get("subject"), "cyan"),
-        cell(value_text(data, {})),
+        cell(data.get("slug") or value_text(event.get("subject"), names), "cyan"),
+        cell(value_text(data, names)),
         cell(reason or "", "italic"),
     ]
     show_line(*(part for part in parts if part.plain))

@@ -4,11 +4,18 @@ Must not talk to the services: what they say of themselves proves nothing.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from shared.audit.audit import audit_log
-from shared.audit.checkpoint import Checkpoint
+from shared.audit.checkpoint import (
+    Checkpoint,
+    make_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from shared.audit.findings import LogReport
+from shared.clock import Clock
 from shared.messaging.kafka import KafkaSettings, drop_consumer, start_consumer
 
 LOGS: Final = ("registry", "dependencies")
@@ -50,3 +57,22 @@ async def verify_logs(
             if consumer is not None:
                 await drop_consumer(consumer)
     return reports
+
+
+async def verify_and_keep(
+    path: Path, databases: Mapping[str, str], kafka: KafkaSettings | None, clock: Clock
+) -> list[LogReport]:
+    """Verify each log against the checkpoint that is kept, if one is; then keep the new one.
+
+    A log with a fault leaves the former checkpoint where it is.
+
+    Raises: SourceUnreadableError, CheckpointError, KafkaUnreachableError.
+    """
+    reports = await verify_logs(databases, kafka, against=_kept(path))
+    if all(report.first_fault is None for report in reports):
+        write_checkpoint(path, make_checkpoint(reports, clock.now()))
+    return reports
+
+
+def _kept(path: Path) -> Checkpoint | None:
+    return read_checkpoint(path) if path.exists() else None

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import typer
@@ -22,6 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from cli.demo.held_history import note_history, require_same_history
 from cli.demo.importing import Target, import_all, require_complete
 from cli.demo.questions import Clients, ask_everything, await_caught_up
 from cli.demo.sending import ImportRefusedError
@@ -30,10 +31,11 @@ from cli.demo.sources import DEFAULT_SOURCE, Plan, read_plan
 from cli.failures import ANSWER_IS_NO, Failure, WrongUse
 from cli.importing.source_rows import RowContradictsHistoryError, SourceLineError
 from cli.local_estate import LocalEstate, write_private
-from cli.options import DEFAULT_STATE, State
+from cli.options import DEFAULT_STATE, Json, State
 from cli.running import shown_estate, until_interrupted
-from cli.verifying import verify_logs
-from shared.audit.checkpoint import make_checkpoint, write_checkpoint
+from cli.terminal import show_json
+from cli.verifying import verify_and_keep
+from shared.audit.checkpoint import CheckpointError
 from shared.audit.report import report_json
 from shared.clock import SystemClock
 from shared.http.client import ApiClient, ApiError, ApiUnreachable
@@ -50,6 +52,8 @@ Exit = Annotated[bool, typer.Option("--exit", help="End after the report instead
 First = Annotated[
     bool, typer.Option("--dependencies-first", help="Import them before the services they name.")
 ]
+
+_KEPT: Final = "Keep that file elsewhere if it is yours, and remove it; the demo makes another."
 
 
 def readable_plan(source: Path, until: datetime | None) -> Plan:
@@ -69,12 +73,14 @@ def readable_plan(source: Path, until: datetime | None) -> Plan:
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     plan: Plan
+    source: Path
     state: Path
     as_of: date | None
     rate: float | None
     report: Path | None
     leave: bool
     dependencies_first: bool
+    as_json: bool
 
 
 def demo(
@@ -86,6 +92,7 @@ def demo(
     report: Report = None,
     leave: Exit = False,
     dependencies_first: First = False,
+    as_json: Json = False,
     state: State = DEFAULT_STATE,
 ) -> None:
     """Run an estate, import ten years of GOV.UK's applications, and ask about them.
@@ -93,10 +100,14 @@ def demo(
     A second run on the same state resumes it and makes no new event.
     """
     plan = readable_plan(source, until)
+    require_same_history(state, plan, source)
     day = as_of and as_of.date()
-    wanted = _Wanted(plan, state, day, rate, report, leave, dependencies_first)
+    wanted = _Wanted(plan, source, state, day, rate, report, leave, dependencies_first, as_json)
     try:
         ok = asyncio.run(_demo(wanted))
+    except CheckpointError as error:
+        path = state / CHECKPOINT_NAME
+        raise Failure(f"{path} cannot be held against the logs: {error}", _KEPT) from error
     except (ImportRefusedError, ApiError, ApiUnreachable) as error:
         raise Failure(str(error), f"See {state / 'logs'}.") from error
     raise typer.Exit(0 if ok else ANSWER_IS_NO)
@@ -111,12 +122,16 @@ async def _demo(wanted: _Wanted) -> bool:
             for source in (wanted.plan.repos, wanted.plan.docker):
                 if figures["sources"][source.name]["events"] != source.submissions:
                     await require_complete(estate, source)
-        show_answers(figures, wanted.plan)
+        if not wanted.as_json:
+            show_answers(figures, wanted.plan)
         with console.status("Verifying every log from its rows and its topic"):
             figures |= await _verify(estate)
+        if wanted.as_json:
+            show_json(figures)
         if wanted.report is not None:
             _write_report(wanted.report, figures)
-        show_next_steps(estate, figures)
+        if not wanted.as_json:
+            show_next_steps(estate, figures)
         if not wanted.leave:
             console.print("\nIt keeps running. Press Ctrl-C to stop.")
             await until_interrupted()
@@ -124,6 +139,7 @@ async def _demo(wanted: _Wanted) -> bool:
 
 
 async def _import(estate: LocalEstate, wanted: _Wanted, console: Console) -> None:
+    note_history(estate.state_dir, wanted.plan, wanted.source)
     await shown_import(
         estate,
         wanted.plan,
@@ -176,11 +192,8 @@ async def _ask(estate: LocalEstate, wanted: _Wanted) -> dict[str, Any]:
 
 async def _verify(estate: LocalEstate) -> dict[str, Any]:
     databases = {name: access.app_dsn for name, access in estate.databases.items()}
-    reports = await verify_logs(databases, estate.kafka)
-    document = report_json(reports)
     path = estate.state_dir / CHECKPOINT_NAME
-    if document["ok"]:
-        write_checkpoint(path, make_checkpoint(reports, SystemClock().now()))
+    document = report_json(await verify_and_keep(path, databases, estate.kafka, SystemClock()))
     return {
         "logs": {
             one["log"]: {"position": one["position"], "root": one["root"]}

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from cli.demo.sending import (
+    PATIENCE_S,
     Pace,
     await_settled,
     await_topic,
@@ -24,7 +25,6 @@ from shared.auth.principals import Role
 from shared.http.client import ApiClient
 from shared.messaging.kafka import KafkaSettings
 
-PATIENCE_S: Final = 600.0
 OTHER_BODY: Final = {
     "name": "HM Land Registry",
     "kind": "public-body",
@@ -67,7 +67,7 @@ async def import_all(
 
     The same import again finds every key used and makes no event.
 
-    Raises: ImportRefusedError, ApiError, ApiUnreachable.
+    Raises: ImportRefusedError, ImportStalledError, ApiError, ApiUnreachable.
     """
     organisation = await _register_home(estate, plan.organisations[0])
     emitter = estate.ensure_key("emitter", Role.EMITTER, organisation)

@@ -59,7 +59,9 @@ async def ask_everything(
         ],
         "largest_owner_change": await _largest_owner_change(clients, changes, last_day),
         **_graph(graph),
-        "not_known_then": await _not_known_then(clients, _oldest(changes), clock),
+        "not_known_then": await _not_known_then(
+            clients, _oldest(changes), day_before_import(changes)
+        ),
         "positions": {"registry": summary["positions"], "dependencies": graph["positions"]},
     }
 
@@ -212,14 +214,20 @@ def _top(ends: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {"name": ends[0]["name"], "dependents": ends[0]["dependents"]} if ends else None
 
 
-async def _not_known_then(clients: Clients, slug: str, clock: Clock) -> dict[str, Any]:
+def day_before_import(changes: list[dict[str, Any]]) -> date:
+    """The day before the import began to be recorded."""
+    first = min(change["recordedtime"] for change in changes)
+    return date.fromisoformat(first[:10]) - timedelta(days=1)
+
+
+async def _not_known_then(clients: Clients, slug: str, day: date) -> dict[str, Any]:
     """Asked what we knew before this import, the registry says that it knew nothing."""
-    yesterday = (clock.now() - timedelta(days=1)).date().isoformat()
+    asked = {"service": slug, "known_at": day.isoformat()}
     try:
-        await clients.registry.get(f"/v1/services/{slug}", {"known_at": yesterday})
+        await clients.registry.get(f"/v1/services/{slug}", {"known_at": asked["known_at"]})
     except ApiError as error:
-        return {"service": slug, "known_at": yesterday, "answer": error.slug}
-    return {"service": slug, "known_at": yesterday, "answer": "known"}
+        return {**asked, "answer": error.slug}
+    return {**asked, "answer": "known"}
 
 
 def _oldest(changes: list[dict[str, Any]]) -> str:

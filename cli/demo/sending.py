@@ -5,12 +5,14 @@ Must not lose or reorder: a batch is sent again until it is answered, and only t
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
 import orjson
 
+from cli.failures import Failure
 from cli.importing.submission import Submission
 from shared.clock import new_id
 from shared.contracts.topics import submissions_topic
@@ -28,13 +30,34 @@ HTTP_BATCH: Final = 200
 KAFKA_BATCH: Final = 200
 _BATCH_BYTES: Final = 900_000
 _SEND_DEADLINE_S: Final = 30.0
-_PATIENCE_S: Final = 600.0
+PATIENCE_S: Final = 600.0
 _POLL_S: Final = 0.1
 _HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 
 
 class ImportRefusedError(Exception):
     """The registry refused a submission of the import, which a right import never sees."""
+
+
+class ImportStalledError(Failure):
+    """Nothing moved for as long as was waited for it."""
+
+    def __init__(self, what: str, patience_s: float) -> None:
+        advice = (
+            "See `estate status`; run the same command again, and the import goes on where it was."
+        )
+        super().__init__(f"{what} within {patience_s:g} s.", advice)
+
+
+@asynccontextmanager
+async def _patience(limit_s: float, what: str) -> AsyncIterator[Callable[[], None]]:
+    """Bound each standstill inside the block; what is yielded is called when something moved."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(limit_s) as limit:
+            yield lambda: limit.reschedule(loop.time() + limit_s)
+    except TimeoutError as error:
+        raise ImportStalledError(what, limit_s) from error
 
 
 @dataclass(slots=True)
@@ -89,18 +112,23 @@ async def send_over_kafka(
     submissions: Sequence[Submission],
     pace: Pace,
     on_sent: Callable[[int], None],
+    *,
+    patience_s: float = PATIENCE_S,
 ) -> None:
     """Put on the topic in order; a producer that fails is replaced and its batch sent again.
 
     A repeat has the key of the first and no second effect.
+
+    Raises: ImportStalledError when nothing was taken for `patience_s`.
     """
     remaining = [orjson.dumps(one.to_cloudevent()) for one in submissions]
-    async with asyncio.timeout(_PATIENCE_S):
+    async with _patience(patience_s, "Kafka took no submission") as moved:
         while remaining:
             try:
                 async for sent in _produce(settings, topic, remaining, pace):
                     remaining = remaining[sent:]
                     on_sent(sent)
+                    moved()
             except KafkaUnreachableError:
                 await asyncio.sleep(_POLL_S)
 
@@ -129,10 +157,15 @@ async def _produce(
         await drop_producer(producer)
 
 
-async def await_topic(settings: KafkaSettings, service: str, organisation: str) -> str:
-    """Wait until the service has made the organisation's submissions topic; return its name."""
+async def await_topic(
+    settings: KafkaSettings, service: str, organisation: str, *, patience_s: float = PATIENCE_S
+) -> str:
+    """Wait until the service has made the organisation's submissions topic; return its name.
+
+    Raises: ImportStalledError.
+    """
     topic = submissions_topic(service, organisation)
-    async with asyncio.timeout(_PATIENCE_S):
+    async with _patience(patience_s, f"The topic {topic} was not made"):
         while True:
             try:
                 if topic in await list_topics(settings):
@@ -142,11 +175,17 @@ async def await_topic(settings: KafkaSettings, service: str, organisation: str) 
             await asyncio.sleep(_POLL_S)
 
 
-async def await_settled(client: ApiClient, submissions: Sequence[Submission]) -> None:
-    """Wait until the last submission is settled, which it is after all before it."""
+async def await_settled(
+    client: ApiClient, submissions: Sequence[Submission], *, patience_s: float = PATIENCE_S
+) -> None:
+    """Wait until the last submission is settled, which it is after all before it.
+
+    Raises: ImportStalledError.
+    """
     if not submissions:
         return
-    async with asyncio.timeout(_PATIENCE_S):
+    what = f"Submission {submissions[-1].source} {submissions[-1].id} was not decided"
+    async with _patience(patience_s, what):
         while await status_of(client, submissions[-1]) not in {"accepted", "rejected"}:
             await asyncio.sleep(_POLL_S)
 

@@ -3,7 +3,10 @@
 Must not ask anything.
 """
 
+import json
+import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from rich.text import Text
@@ -13,6 +16,7 @@ from cli.local_estate import LocalEstate
 from cli.terminal import cell, show, show_line, table
 
 CHECKPOINT_NAME: Final = "checkpoint.json"
+_CLOUDEVENT: Final = "-H 'Content-Type: application/cloudevents+json'"
 _ROLES: Final = ("admin", "emitter", "other-emitter", "integrator", "operator", "auditor")
 
 
@@ -103,38 +107,58 @@ def show_next_steps(estate: LocalEstate, figures: dict[str, Any]) -> None:
     if figures["checkpoint"]:
         where.add_row(cell("checkpoint"), cell(_relative(Path(figures["checkpoint"]))))
     show(where)
-    _heading("Try this, in another terminal")
-    for line in _lines(estate, figures):
-        show_line(Text(line))
+    _heading("Try this, in another terminal, in this folder")
+    for line in lines_to_paste(estate, figures):
+        show_line(cell(line))
 
 
-def _lines(estate: LocalEstate, figures: dict[str, Any]) -> list[str]:
+def lines_to_paste(estate: LocalEstate, figures: dict[str, Any]) -> list[str]:
+    """Questions for a shell in this folder, and remarks on them; each line works by itself."""
     registry = estate.services["registry"].url
     notifications = estate.services["notifications"].url
-    state = _relative(estate.state_dir)
+    submissions = f"{registry}/v1/submissions"
+    state = _pasted(estate.state_dir)
     option = "" if state == ".estate" else f" --state {state}"
+    command = _pasted(Path(sys.executable).with_name("estate"))
     service = figures["not_known_then"]["service"]
-    command = f"{registry}/v1/services/{service}/change-phase"
-    body = """-H 'Content-Type: application/json' -d '{"phase": "live"}'"""
+    needed = [figures[f"most_depended_upon{what}"] for what in ("", "_infrastructure")]
 
-    def estate_command(words: str) -> str:
-        return f".venv/bin/estate {words}{option}"
+    def ask(words: str) -> str:
+        return f"{command} {words}{option}"
 
-    def curl(role: str, flags: str, rest: str) -> str:
-        key = _relative(estate.key_path(role))
-        return f'curl -s{flags}H "Authorization: Bearer $(cat {key})" {rest}'
+    def curl(role: str, rest: str) -> str:
+        return f'curl -sH "Authorization: Bearer $(cat {_pasted(estate.key_path(role))})" {rest}'
 
     return [
-        estate_command("owners"),
-        estate_command("services --owner none --as-of 2017-06-30"),
-        estate_command(f"history {service}"),
-        estate_command("depends publishing-api --by --depth 2"),
-        estate_command(f"verify --against {_relative(estate.state_dir / CHECKPOINT_NAME)}"),
-        curl("operator", "", f"'{registry}/v1/services/{service}?as_of=2024-01-01'"),
-        curl("integrator", "N", f"'{notifications}/v1/changes/stream'  # Ctrl-C ends it"),
+        ask("owners"),
+        ask("services --owner none --as-of 2017-06-30"),
+        ask(f"history {service}"),
+        *(ask(f"depends {quote(one['name'])} --by") for one in needed if one),
+        ask(f"verify --against {_pasted(estate.state_dir / CHECKPOINT_NAME)}"),
+        curl("operator", f"'{registry}/v1/services/{service}?as_of=2024-01-01'"),
         "# Refused, since another organisation keeps the service:",
-        curl("other-emitter", "", f"{body} {command}"),
+        curl("other-emitter", f"{_CLOUDEVENT} -d {quote(_refused(service))} {submissions}"),
+        "# Goes on until Ctrl-C:",
+        curl("integrator", f"-N '{notifications}/v1/changes/stream'"),
     ]
+
+
+def _refused(service: str) -> str:
+    """A submission about a service that its sender does not keep."""
+    submission = {
+        "specversion": "1.0",
+        "id": "try-1",
+        "source": "first-steps",
+        "type": "estate.service.change_phase.v1",
+        "subject": service,
+        "data": {"phase": "live"},
+    }
+    return json.dumps(submission)
+
+
+def _pasted(path: Path) -> str:
+    """A path as a shell takes it."""
+    return quote(_relative(path))
 
 
 def _relative(path: Path) -> str:

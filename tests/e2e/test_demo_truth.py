@@ -17,7 +17,6 @@ from tests.support.demo_runs import (
     DemoRun,
     asking_run,
     demo,
-    finished_demo,
     running_demo,
     state_folder,
 )
@@ -100,19 +99,33 @@ async def test_cut_history_has_its_own_figures_and_no_order_of_sources_matters(
         async with running_demo(state, *until, "--dependencies-first") as run:
             assert_figures(run.report, cut_reading, None)
             async with asking_run(run) as asker:
+                for day in (as_of, *others, cut):
+                    await assert_day(asker, cut_reading, day)
                 assert await _documents(asker) == one_way
 
 
-async def test_killed_import_goes_on_where_it_was(reading: Reading, chosen: E2eConfig) -> None:
-    (cut,) = days(date(2017, 12, 31), last_day(reading), 1, seeded(chosen.seed + 1))
+async def test_killed_import_goes_on_where_it_was_and_then_to_a_later_day(
+    reading: Reading, chosen: E2eConfig
+) -> None:
+    chance = seeded(chosen.seed + 1)
+    (cut,) = days(date(2017, 12, 31), last_day(reading), 1, chance)
     cut_reading = read_sources(ROOT / "data", cut)
     until = ("--until", cut.isoformat())
     with state_folder() as state:
         async with demo(state, *until, "--rate", "300") as killed:
             await _import_is_under_way(killed, events_expected(cut_reading)["registry"])
             assert await killed.kill() < 0
-        async with finished_demo(state, *until) as resumed:
+        async with running_demo(state, *until) as resumed, asking_run(resumed) as asker:
             assert_figures(resumed.report, cut_reading, None)
+            for day in (*days(first_day(reading), cut, 3, chance), cut):
+                await assert_day(asker, cut_reading, day)
+        async with running_demo(state) as whole, asking_run(whole) as asker:
+            assert_figures(whole.report, reading, None)
+            for day in (cut, *days(cut, last_day(reading), 2, chance), last_day(reading)):
+                await assert_day(asker, reading, day)
+        async with demo(state, *until, "--exit") as refused:
+            assert await refused.wait() == 2
+            assert "holds another history" in refused.progress
 
 
 async def _import_is_under_way(run: DemoRun, expected: int) -> None:
@@ -121,6 +134,7 @@ async def _import_is_under_way(run: DemoRun, expected: int) -> None:
     async with asking_run(run) as asker:
 
         async def has_begun() -> bool:
+            assert run.process.returncode is None, run.progress
             position = int((await asker.registry.get("/v1/log")).json()["position"])
             assert position < expected
             return position > expected / 10

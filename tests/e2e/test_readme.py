@@ -29,7 +29,7 @@ def readme_blocks() -> list[tuple[str, str]]:
 
 
 def printed_lines(run: Demonstrated) -> Iterator[str]:
-    _, _, lines = run.again.shown.partition("Try this, in another terminal\n")
+    _, _, lines = run.again.shown.partition("Try this, in another terminal, in this folder\n")
     return (line.strip() for line in lines.splitlines() if line.strip())
 
 
@@ -120,19 +120,24 @@ async def test_first_event_can_be_sent_again(folder: Path) -> None:
 async def test_lines_the_demo_prints_work_when_pasted(
     demonstrated: Demonstrated, reading: Reading
 ) -> None:
+    most = demonstrated.again.report["most_depended_upon_infrastructure"]
     unowned = [k for k, a in reading.repos.listed(date(2017, 6, 30)).items() if a.team is None]
     needed = {link[0][1] for link in reading.links() if link[1] == ("service", "publishing-api")}
+    infrastructure = most["name"]
+    needing = {link[0][1] for link in reading.links() if link[1][1] == infrastructure}
     assert unowned
     assert needed
+    assert len(needing) == most["dependents"]
     expected = {
         "estate owners": [*dict(reading.repos.owners().most_common(4))],
         "estate services --owner none": unowned,
         "estate history licence-finder": ["registered"],
-        "estate depends publishing-api": sorted(needed),
+        "estate depends publishing-api --by": sorted(needed),
+        f"estate depends {infrastructure} --by": sorted(needing),
         "estate verify --against": ["registry", "dependencies", "ok"],
         "/v1/services/licence-finder?as_of=": ['"slug":"licence-finder"'],
+        "/v1/submissions": ['"status":403', "/not-yours"],
         "/v1/changes/stream'": ["data: {"],
-        "/change-phase": ['"status":403', "/not-yours"],
     }
     lines = [line for line in printed_lines(demonstrated) if not line.startswith("#")]
     assert len(lines) == len(expected)

@@ -134,7 +134,7 @@ ORGANISATIONS = [
         "aliases": [],
     },
 ]
-UPSTREAM = [
+UPSTREAM: list[dict[str, Any]] = [
     {
         "depth": 1,
         "end": {"form": "service", "service": "svc_1", "name": "Publishing API"},
@@ -158,6 +158,23 @@ UPSTREAM = [
         },
     },
 ]
+DEPENDENCIES = [
+    {
+        "id": "dep_3",
+        "from": {"form": "service", "service": "svc_9", "name": "Whitehall"},
+        "to": {"form": "infrastructure", "service": None, "name": "nginx-proxy"},
+        "kind": "hosting",
+        "criticality": None,
+    },
+    {**UPSTREAM[0]["through"], "to": {"form": "unresolved", "service": None, "name": "lost"}},
+    {
+        "id": "dep_4",
+        "from": {"form": "service", "service": "svc_8", "name": "Frontend"},
+        "to": {"form": "infrastructure", "service": None, "name": "nginx-proxy"},
+        "kind": "hosting",
+        "criticality": None,
+    },
+]
 CHANGES = [
     {
         "cursor": str(number),
@@ -165,7 +182,7 @@ CHANGES = [
         "position": entry["position"],
         "event": {
             "type": entry["type"],
-            "subject": "svc_1",
+            "subject": SERVICES[-1]["id"],
             "time": entry["effective_from"],
             "data": entry["data"],
         },
@@ -257,6 +274,13 @@ class StandIn:
         items = CHANGES[start : start + 1]
         return Reply(body={"items": items, "next": str(start + len(items))})
 
+    async def downstream(self, call: Call[Any, Query]) -> Reply:
+        """Nothing depends on a service; what is none is not found."""
+        self.note(call)
+        if call.path["id"] not in {one["slug"] for one in SERVICES}:
+            raise Problem(NOT_FOUND)
+        return Reply(body={"items": [], **_WHERE})
+
     async def submit(self, call: Call[Any, Any]) -> Reply:
         """Accept what does not say that it is bad."""
         self.batches.append(call.json)
@@ -279,7 +303,8 @@ class StandIn:
             "/v1/services/{id}": self.one_of(SERVICES),
             "/v1/services/{id}/history": self.page(HISTORY),
             "/v1/services/{id}/upstream": self.say({"items": UPSTREAM, **_WHERE}),
-            "/v1/services/{id}/downstream": self.say({"items": [], **_WHERE}),
+            "/v1/services/{id}/downstream": self.downstream,
+            "/v1/dependencies": self.page(DEPENDENCIES),
             "/v1/organisations": self.page(ORGANISATIONS),
             "/v1/organisations/{id}": self.one_of(ORGANISATIONS),
             "/v1/owners": self.say({"items": SUMMARY["organisations"], **_WHERE}),

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def estate(folder: Path, *arguments: str, **more: Any) -> "subprocess.CompletedProcess[str]":
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **more.pop("given", {})}
     command = [sys.executable, "-m", "cli", *arguments]
     return subprocess.run(  # noqa: S603 - our own command.
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, **more
@@ -91,6 +92,56 @@ def test_every_command_of_the_table_can_be_loaded(command: Command) -> None:
     loaded = load(command)
     assert loaded.name == command.name
     assert loaded.help
+
+
+def test_every_command_but_up_answers_programs() -> None:
+    mute = {command.name for command in COMMANDS if not _answers_programs(load(command))}
+    assert mute == {"up"}
+
+
+def _answers_programs(loaded: Any) -> bool:
+    commands = getattr(loaded, "commands", {"": loaded}).values()
+    return all(any("--json" in option.opts for option in one.params) for one in commands)
+
+
+def test_the_command_tells_its_version(tmp_path: Path) -> None:
+    result = estate(tmp_path, "--version")
+    assert (result.returncode, result.stdout) == (0, f"estate {version('estate-registry')}\n")
+
+
+def test_verify_where_nothing_runs_is_told_in_a_sentence(tmp_path: Path) -> None:
+    addresses = {
+        "kafka": {"bootstrap": "127.0.0.1:9"},
+        "databases": {"registry": "postgresql://a@127.0.0.1:9/registry"},
+    }
+    (tmp_path / ".estate").mkdir()
+    (tmp_path / ".estate" / "addresses.json").write_text(json.dumps(addresses))
+    result = estate(tmp_path, "verify")
+    assert result.returncode == 1
+    assert "Kafka does not answer at 127.0.0.1:9" in result.stderr
+    assert "make demo" in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+
+
+def test_a_state_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for command in ("up", "demo"):
+        result = estate(tmp_path, command, "--state", "file/state")
+        assert result.returncode == 1
+        assert "Cannot write the state folder" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_given_kafka_that_does_not_answer_is_told_at_once(tmp_path: Path) -> None:
+    given = {
+        "ESTATE_POSTGRES_DSN": "postgresql://a:hidden@127.0.0.1:9/postgres",
+        "ESTATE_KAFKA_BOOTSTRAP": "127.0.0.1:9",
+    }
+    result = estate(tmp_path, "up", given=given)
+    assert result.returncode == 1
+    assert "Failed: Kafka at 127.0.0.1:9 does not answer" in result.stderr
+    assert "unset it" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
 
 
 def test_plain_text_is_one_line_without_controls() -> None:

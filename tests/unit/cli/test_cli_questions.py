@@ -1,12 +1,15 @@
 """Checks the questions people ask: tables, JSON, moments, and what is said when one fails."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from shared.contracts.events.organisations import OrganisationKind
+from shared.contracts.events.services import Phase, ServiceKind
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.stand_in import CHANGES, SERVICES, StandIn
+from tests.unit.cli.stand_in import CHANGES, SERVICES, TEAM, StandIn
 
 
 def test_services_are_a_table_over_all_pages(run: Run) -> None:
@@ -94,6 +97,44 @@ def test_depends_shows_steps_and_what_lies_between(run: Run, stand_in: StandIn) 
     assert stand_in.queries[0]["depth"] == "2"
     assert "dependent on whitehall: nothing" in run("depends", "whitehall", "--by").stdout
     assert run("depends", "whitehall", "--by", "--on").exit_code == 2
+
+
+def test_what_depends_on_infrastructure_is_asked_for_by_its_name(run: Run) -> None:
+    result = run("depends", "nginx-proxy", "--by")
+    assert result.exit_code == 0, result.output
+    assert [name in result.stdout for name in ("Whitehall", "Frontend")] == [True, True]
+    assert "dependent on nginx-proxy: 2" in result.stdout
+    answer = json.loads(run("depends", "nginx-proxy", "--by", "--json").stdout)
+    assert answer["start"]["form"] == "infrastructure"
+    assert [one["through"]["id"] for one in answer["items"]] == ["dep_3", "dep_4"]
+
+
+@pytest.mark.parametrize("name", ["lost", "nothing-like-it"])
+def test_what_nothing_depends_on_is_not_found(run: Run, name: str) -> None:
+    assert run("depends", name, "--by").exit_code == 1
+
+
+def test_further_steps_from_infrastructure_are_wrong_use(run: Run) -> None:
+    result = run("depends", "nginx-proxy", "--by", "--depth", "2", "--json")
+    assert result.exit_code == 2
+    assert "only --depth 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [
+        (("services", "--phase"), [*Phase, "unknown"]),
+        (("services", "--kind"), ServiceKind),
+        (("organisations", "--kind"), OrganisationKind),
+    ],
+)
+def test_a_choice_that_is_none_names_all_there_are(
+    run: Run, arguments: tuple[str, ...], choices: Iterable[str]
+) -> None:
+    result = run(*arguments, "bogus", columns=500)
+    assert result.exit_code == 2
+    assert [choice for choice in choices if f"'{choice}'" not in result.stderr] == []
+    assert [run(*arguments, choice).exit_code for choice in choices] == [0 for _ in choices]
 
 
 @pytest.mark.parametrize("command", ["owners", "organisations", "gaps", "summary", "log"])
@@ -195,3 +236,15 @@ def test_tail_reads_the_feed_to_its_end_and_tells_the_cursor(run: Run) -> None:
     assert "--after 2" in result.stderr
     lines = run("tail", "--after", "1", "--json").stdout.splitlines()
     assert [json.loads(line) for line in lines] == CHANGES[1:]
+
+
+def test_tail_names_what_the_registry_knows(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = run("tail").stdout.splitlines()[-1]
+    assert "whitehall" in last
+    assert "holder: Publishing team" in last
+    assert "org_" not in last
+    monkeypatch.setenv("ESTATE_URL_REGISTRY", "http://127.0.0.1:9")
+    without = run("tail")
+    assert without.exit_code == 0
+    assert f"holder: {TEAM}" in without.stdout
+    assert "Without names" in without.stderr
