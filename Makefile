@@ -10,7 +10,7 @@ INPUTS ?= 20000
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-containers faults fuzz bench check lint types contracts docs reset
+.PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-containers simulate faults fuzz bench check lint types contracts docs reset
 
 help: ## Show this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test-attacks: $(VENV)/.ready ## Attack a running estate: every role, hostile tex
 
 test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
 	@$(PYTHON) -m tests.containers.run $(ARGS)
+
+simulate: $(VENV)/.ready ## Run relay, intake, writer and projector on SEEDS=1000 seeds without servers.
+	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) $(ARGS)
 
 faults: $(VENV)/.ready ## Break a running estate and hold it to its promises (TRIALS=5 SEED=1).
 	@$(PYTHON) -m tests.faults.run --trials $(TRIALS) --seed $(SEED) $(ARGS)

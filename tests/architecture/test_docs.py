@@ -6,6 +6,7 @@ Must not judge style.
 import hashlib
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,3 +131,17 @@ def test_every_problem_that_a_page_names_has_a_kind() -> None:
 def answered_with(page: Path) -> Iterator[str]:
     """Slugs behind a status, as pages write them: 503 `not-ready`."""
     yield from re.findall(r"\b[45]\d\d `([a-z-]+)`", page.read_text(encoding="utf-8"))
+
+
+def test_make_help_lists_every_target_that_is_described() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    described = re.findall(r"^(\S+):.*## ", makefile, re.MULTILINE)
+    listed = subprocess.run(
+        ["make", "help"],  # noqa: S607 - wherever it is.
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "test-e2e" in described
+    assert [line.split()[1] for line in listed.splitlines()] == described

@@ -1,0 +1,392 @@
+"""Owns what each statement of the log, its relay and its intake does to a fake database.
+
+Must do what PostgreSQL does with the same text: tests/simulation/database_contract.py holds both
+to that. A statement that is not here fails.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+
+from shared.eventstore import append, reader
+from shared.messaging import intake_store, lease, relay_log, submissions
+from tests.simulation.fake_session import Row, Session
+
+LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+GATE: Final = "gate"
+THE_ONE: Final = True
+
+
+class Record(dict[str, Any]):
+    """A row as asyncpg answers it: by name, by index, and as the sequence of its values."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return list(self.values())[key] if isinstance(key, int) else super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+
+Rows = Iterable[Mapping[str, Any]]
+Does = Callable[[Session, tuple[Any, ...]], Rows]
+
+
+def pick(row: Row, *columns: str) -> Record:
+    """Some columns of a row."""
+    return Record((column, row[column]) for column in columns)
+
+
+def fresh_log(log: str) -> dict[str, dict[Any, Row]]:
+    """The rows that the migrations and the opening of a log leave behind."""
+    head: Row = {
+        "log": log,
+        "timeline": 1,
+        "publication": 1,
+        "position": 0,
+        "recorded_at": LONG_AGO,
+        "tree": b"",
+        "halted": None,
+    }
+    leases = ("relay", "intake", "rejections")
+    return {
+        "head": {THE_ONE: head},
+        "leases": {
+            n: {"name": n, "holder": "", "epoch": 0, "expires_at": LONG_AGO} for n in leases
+        },
+    }
+
+
+def _begin(session: Session, _args: tuple[Any, ...]) -> Rows:
+    session.in_transaction = True
+    return ()
+
+
+def _end(session: Session, _args: tuple[Any, ...]) -> Rows:
+    if session.failed:
+        session.writes.clear()
+    session.in_transaction = session.failed = False
+    return ()
+
+
+def _roll_back(session: Session, _args: tuple[Any, ...]) -> Rows:
+    session.writes.clear()
+    return _end(session, ())
+
+
+def _open_gate(session: Session, _args: tuple[Any, ...]) -> Rows:
+    session.in_transaction = True
+    session.lock(GATE)
+    return ()
+
+
+def _end_holder(session: Session, args: tuple[Any, ...]) -> Rows:
+    ended = session.database.end_holder(GATE, args[0].total_seconds())
+    return (Record(bool_or=True if ended else None),)
+
+
+def _since_epoch(row: Row) -> datetime:
+    recorded_at: datetime = row["recorded_at"]
+    return max(recorded_at, append.EPOCH)
+
+
+def _lock_head(session: Session, _args: tuple[Any, ...]) -> Rows:
+    session.lock(("head", THE_ONE))
+    head = session.get("head", THE_ONE)
+    if head is None:
+        return ()
+    found = pick(head, "log", "timeline", "position", "recorded_at", "tree", "halted")
+    return (Record(found.items(), recorded_at=_since_epoch(head), clock_at=session.now),)
+
+
+def _read_head(session: Session, _args: tuple[Any, ...]) -> Rows:
+    head = session.get("head", THE_ONE)
+    if head is None:
+        return ()
+    columns = ("log", "timeline", "publication", "position", "recorded_at", "tree", "halted")
+    return (Record(pick(head, *columns).items(), recorded_at=_since_epoch(head)),)
+
+
+def _head_state(session: Session, _args: tuple[Any, ...]) -> Rows:
+    head = session.get("head", THE_ONE)
+    return () if head is None else (pick(head, "position", "publication", "timeline", "halted"),)
+
+
+def _open_log(session: Session, args: tuple[Any, ...]) -> Rows:
+    if session.get("head", THE_ONE) is None:
+        session.insert("head", fresh_log(args[0])["head"])
+    return ()
+
+
+def _whose(session: Session, _args: tuple[Any, ...]) -> Rows:
+    head = session.get("head", THE_ONE)
+    return () if head is None else (pick(head, "log"),)
+
+
+def _halt(session: Session, args: tuple[Any, ...]) -> Rows:
+    return _change_head(session, {"halted": args[0]}, only_if=lambda head: head["halted"] is None)
+
+
+def _touch_head(session: Session, _args: tuple[Any, ...]) -> Rows:
+    return _change_head(session, {})
+
+
+def _change_head(
+    session: Session, changes: Row, only_if: Callable[[Row], bool] = lambda _head: True
+) -> Rows:
+    session.lock(("head", THE_ONE))
+    head = session.get("head", THE_ONE)
+    if head is not None and only_if(head):
+        session.put("head", THE_ONE, {**head, **changes})
+    return ()
+
+
+def _commands(session: Session, args: tuple[Any, ...]) -> Rows:
+    columns = ("key", "request_hash", "outcome", "first_position", "last_position")
+    found = (session.get("commands", key) for key in dict.fromkeys(args[0]))
+    return [pick(row, *columns) for row in found if row is not None]
+
+
+def _outcome(session: Session, args: tuple[Any, ...]) -> Rows:
+    row = session.get("commands", args[0])
+    return () if row is None else (pick(row, "outcome"),)
+
+
+def _streams(session: Session, args: tuple[Any, ...]) -> Rows:
+    wanted = set(args[0])
+    rows = [row for _, row in session.rows("events") if row["stream"] in wanted]
+    rows.sort(key=lambda row: (row["stream"], row["stream_version"]))
+    return [pick(row, "body") for row in rows]
+
+
+def _claims(session: Session, args: tuple[Any, ...]) -> Rows:
+    found = (session.get("claims", claim) for claim in zip(*args, strict=True))
+    return [pick(row, "kind", "value", "stream") for row in found if row is not None]
+
+
+def copied(table: str, columns: Iterable[str], records: Iterable[Iterable[Any]]) -> Does:
+    """COPY into a table of the log."""
+    rows = [dict(zip(columns, record, strict=True)) for record in records]
+    assert table == "events"
+
+    def copy(session: Session, _args: tuple[Any, ...]) -> Rows:
+        _check_versions(session, rows)
+        session.insert("events", {row["position"]: row for row in rows})
+        return ()
+
+    return copy
+
+
+def _check_versions(session: Session, rows: list[Row]) -> None:
+    taken = {(row["stream"], row["stream_version"]) for _, row in session.rows("events")}
+    for row in rows:
+        if (place := (row["stream"], row["stream_version"])) in taken:
+            raise asyncpg.UniqueViolationError(f"events holds {place}")
+        taken.add(place)
+
+
+def _write(session: Session, args: tuple[Any, ...]) -> Rows:
+    rows = [dict(zip(append._COLUMNS, row, strict=True)) for row in zip(*args[12:], strict=True)]
+    session.lock(*(("events", row["position"]) for row in rows))
+    session.lock(*_beside(args), ("head", THE_ONE))
+    _check_versions(session, rows)
+    session.insert("events", {row["position"]: row for row in rows})
+    return _finish(session, args[:12])
+
+
+def _beside(args: tuple[Any, ...]) -> list[tuple[str, Any]]:
+    claims = [("claims", claim) for claim in zip(args[0], args[1], strict=True)]
+    return [*claims, *(("commands", key) for key in args[4])]
+
+
+def _finish(session: Session, args: tuple[Any, ...]) -> Rows:
+    *claimed, keys, hashes, outcomes, firsts, lasts, recorded_at, position, tree = args
+    session.lock(*_beside(args), ("head", THE_ONE))
+    claims = [
+        {"kind": kind, "value": value, "stream": stream, "position": at}
+        for kind, value, stream, at in zip(*claimed, strict=True)
+    ]
+    commands = {
+        key: {
+            "key": key,
+            "request_hash": request_hash,
+            "outcome": outcome,
+            "first_position": first,
+            "last_position": last,
+        }
+        for key, request_hash, outcome, first, last in zip(
+            keys, hashes, outcomes, firsts, lasts, strict=True
+        )
+    }
+    session.insert("claims", {(row["kind"], row["value"]): row for row in claims})
+    session.insert("commands", commands)
+    head = session.get("head", THE_ONE)
+    if head is not None and head["position"] == position:
+        recorded_at = head["recorded_at"]
+    changes = {"position": position, "recorded_at": recorded_at, "tree": tree}
+    return _change_head(session, changes)
+
+
+def _after(session: Session, args: tuple[Any, ...]) -> Rows:
+    return [pick(row, "body") for row in _next_events(session, args[0], args[1])]
+
+
+def _next_events(session: Session, position: int, limit: int) -> list[Row]:
+    rows = (row for at, row in session.rows("events") if at > position)
+    return sorted(rows, key=lambda row: int(row["position"]))[:limit]
+
+
+def _at(session: Session, args: tuple[Any, ...]) -> Rows:
+    row = session.get("events", args[0])
+    return () if row is None else (pick(row, "body"),)
+
+
+def _ahead(session: Session, args: tuple[Any, ...]) -> Rows:
+    position, limit, max_bytes = args
+    answer, so_far = [], 0
+    for row in _next_events(session, position, limit):
+        so_far += len(row["body"])
+        if so_far <= max_bytes or row["position"] == position + 1:
+            answer.append(pick(row, "position", "stream", "body"))
+    return answer
+
+
+def _published(session: Session, args: tuple[Any, ...]) -> Rows:
+    row = session.get("publications", args[0])
+    return () if row is None else (Record(row),)
+
+
+def _note_published(session: Session, args: tuple[Any, ...]) -> Rows:
+    publication, position = args
+    session.lock(("publications", publication))
+    known = session.get("publications", publication)
+    if known is None or known["published"] < position:
+        session.put("publications", publication, {"published": position})
+    return ()
+
+
+def _take(session: Session, args: tuple[Any, ...]) -> Rows:
+    name, holder, ttl = args
+    session.lock(("leases", name))
+    row = session.get("leases", name)
+    if row is None or not (row["expires_at"] < session.now or row["holder"] == holder):
+        return ()
+    taken = {**row, "holder": holder, "epoch": row["epoch"] + 1, "expires_at": session.now + ttl}
+    session.put("leases", name, taken)
+    return (pick(taken, "epoch"),)
+
+
+def _renew(session: Session, args: tuple[Any, ...]) -> Rows:
+    return _extend(session, args[:3], session.now + args[3])
+
+
+def _give_back(session: Session, args: tuple[Any, ...]) -> Rows:
+    _extend(session, args, LONG_AGO)
+    return ()
+
+
+def _extend(session: Session, hold: tuple[Any, ...], until: datetime) -> Rows:
+    session.lock(("leases", hold[0]))
+    row = session.get("leases", hold[0])
+    if row is None or (row["name"], row["holder"], row["epoch"]) != hold:
+        return ()
+    session.put("leases", hold[0], {**row, "expires_at": until})
+    return (pick(row, "epoch"),)
+
+
+def _begin_marks(session: Session, args: tuple[Any, ...]) -> Rows:
+    places = [one for one in zip(*args, strict=True) if session.get("marks", one) is None]
+    session.lock(*(("marks", place) for place in places))
+    fresh = {"next_offset": 0, "last_digest": None}
+    session.insert(
+        "marks",
+        {
+            (topic, partition): {"topic": topic, "partition": partition, **fresh}
+            for topic, partition in places
+            if session.get("marks", (topic, partition)) is None
+        },
+    )
+    return ()
+
+
+def _marks(session: Session, args: tuple[Any, ...]) -> Rows:
+    columns = ("topic", "partition", "next_offset", "last_digest")
+    return [pick(row, *columns) for _, row in session.rows("marks") if row["topic"] in args[0]]
+
+
+def _advance(session: Session, args: tuple[Any, ...]) -> Rows:
+    moves = list(zip(*args, strict=True))
+    session.lock(*(("marks", (topic, partition)) for topic, partition, *_ in moves))
+    moved = 0
+    for topic, partition, behind, upto, digest in moves:
+        mark = session.get("marks", (topic, partition))
+        if mark is not None and mark["next_offset"] == behind:
+            changed = {**mark, "next_offset": upto, "last_digest": digest}
+            session.put("marks", (topic, partition), changed)
+            moved += 1
+    return [Record(bool=True)] * moved
+
+
+def _reject(session: Session, args: tuple[Any, ...]) -> Rows:
+    columns = (
+        "organisation",
+        "source",
+        "id",
+        "reason",
+        "digest",
+        "original",
+        "topic",
+        "partition",
+        "kafka_offset",
+    )
+    number = max((at for at, _ in session.rows("rejections")), default=0)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*args, strict=True)]
+    session.lock("rejections")  # Numbers come from a sequence; one lock does the same.
+    session.insert("rejections", {number + n: row for n, row in enumerate(rows, start=1)})
+    return ()
+
+
+def _rejected(session: Session, args: tuple[Any, ...]) -> Rows:
+    found = {
+        number: row
+        for number, row in session.rows("rejections")
+        if (row["organisation"], row["source"], row["id"]) == args
+    }
+    last = [found[max(found)]] if found else []
+    return [pick(row, "reason", "topic", "partition", "kafka_offset") for row in last]
+
+
+STATEMENTS: Final[dict[str, tuple[str, Does]]] = {
+    "BEGIN": ("BEGIN", _begin),
+    "COMMIT": ("COMMIT", _end),
+    "ROLLBACK": ("ROLLBACK", _roll_back),
+    append.OPEN_GATE: ("open gate", _open_gate),
+    append._END_HOLDER: ("end holder of the gate", _end_holder),
+    append._READ_HEAD: ("lock head", _lock_head),
+    append._READ_COMMANDS: ("read commands", _commands),
+    append._READ_STREAMS: ("read streams", _streams),
+    append._READ_CLAIMS: ("read claims", _claims),
+    append._WRITE: ("append", _write),
+    append._FINISH: ("finish append", _finish),
+    append._TOUCH_HEAD: ("touch head", _touch_head),
+    reader._OPEN: ("open log", _open_log),
+    reader._WHOSE: ("whose log", _whose),
+    reader._HEAD: ("read head", _read_head),
+    reader._AFTER: ("read after", _after),
+    reader._AT: ("read at", _at),
+    relay_log._HEAD: ("look at head", _head_state),
+    relay_log._AHEAD: ("read ahead", _ahead),
+    relay_log._PUBLISHED: ("read published", _published),
+    relay_log._NOTE_PUBLISHED: ("note published", _note_published),
+    relay_log._HALT: ("halt", _halt),
+    lease._TAKE: ("take lease", _take),
+    lease._RENEW: ("renew lease", _renew),
+    lease._RELEASE: ("release lease", _give_back),
+    intake_store._BEGIN: ("begin marks", _begin_marks),
+    intake_store._MARKS: ("read marks", _marks),
+    intake_store._ADVANCE: ("advance marks", _advance),
+    intake_store._REJECT: ("reject", _reject),
+    submissions._ACCEPTED: ("look up accepted", _outcome),
+    submissions._REJECTED: ("look up rejected", _rejected),
+}
