@@ -11,6 +11,7 @@ from services.dependencies.graph import Direction, Edge, Node, reach
 from services.dependencies.queries import DependencyListQuery, ReachQuery
 from services.dependencies.read_models.edges import (
     edges_of,
+    find_dependency,
     find_service,
     next_edges,
     page_of_public_dependencies,
@@ -40,27 +41,24 @@ class PublicReads:
     async def listing(self, call: Call[None, DependencyListQuery]) -> Reply:
         """Which dependencies between public services are declared."""
         query = call.query
-        async with self.reads.ask(query) as asked:
-            if query.from_ is None:
-                found = await _listed(asked, query.limit)
-            else:
-                start = await _start(asked, query.from_)
-                leaving = await _leaving(asked, [start], Direction.UPSTREAM)
-                found = [edge for edge in leaving if edge.dependency > asked.after]
+        async with self.reads.ask(call) as asked:
+            found = await _listed(asked, query)
             page = found[: query.limit]
             last = page[-1].dependency if len(found) > query.limit else None
             return Reply(body=self.reads.page(asked, [edge_json(edge) for edge in page], last))
 
     async def one(self, call: Call[None, MomentQuery]) -> Reply:
         """What a dependency between public services is."""
-        async with self.reads.ask(call.query) as asked:
-            edges = await edges_of(asked.connection, [call.path["dependency"]], asked.moment)
+        async with self.reads.ask(call) as asked:
+            subject = await find_dependency(asked.connection, call.path["dependency"])
+            named = [] if subject is None else [subject]
+            edges = await edges_of(asked.connection, named, asked.moment)
             for edge in await _public(asked, edges):
                 return Reply(body=asked.answer(edge_json(edge)))
             raise nothing_public()
 
     async def _walk(self, call: Call[None, ReachQuery], direction: Direction) -> Reply:
-        async with self.reads.ask(call.query) as asked:
+        async with self.reads.ask(call) as asked:
             start = await _start(asked, call.path["service"])
 
             async def step(nodes: Collection[Node]) -> Sequence[Edge]:
@@ -84,7 +82,24 @@ async def _leaving(asked: Asked, nodes: Collection[Node], direction: Direction) 
     return await _public(asked, edges)
 
 
-async def _listed(asked: Asked, limit: int) -> list[Edge]:
+async def _listed(asked: Asked, query: DependencyListQuery) -> list[Edge]:
+    """More than `limit` dependencies between the ends asked for, if there are more."""
+    from_ = None if query.from_ is None else await _start(asked, query.from_)
+    to = None if query.to is None else await _start(asked, query.to)
+    if from_ is not None:
+        edges = await _leaving(asked, [from_], Direction.UPSTREAM)
+    elif to is not None:
+        edges = await _leaving(asked, [to], Direction.DOWNSTREAM)
+    else:
+        return await _listed_all(asked, query.limit)
+    return [
+        edge
+        for edge in edges
+        if edge.dependency > asked.after and (to is None or edge.to.key == to.key)
+    ]
+
+
+async def _listed_all(asked: Asked, limit: int) -> list[Edge]:
     """More than `limit` dependencies, if there are more."""
     found = list[Edge]()
     after, more = asked.after, True

@@ -19,3 +19,11 @@ class DependencyListQuery(PageQuery):
     """Which dependencies to list."""
 
     from_: Reference | None = Field(default=None, alias="from", description="The dependent.")
+    to: Annotated[str, Field(min_length=1, max_length=265)] | None = Field(
+        default=None,
+        description="What is depended on: a service, or the name of something external.",
+    )
+
+
+class UnresolvedQuery(PageQuery):
+    """Which page of the names that no registered service answers to."""

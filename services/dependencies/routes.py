@@ -8,12 +8,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.dependencies import answers
 from services.dependencies.graph import Direction, Edge, Node, reach
 from services.dependencies.public_reads import PublicReads
-from services.dependencies.queries import DependencyListQuery, ReachQuery
+from services.dependencies.queries import DependencyListQuery, ReachQuery, UnresolvedQuery
 from services.dependencies.read_models.edges import (
+    Ends,
     all_edges,
     edges_of,
+    find_dependency,
+    find_external,
     find_service,
     next_edges,
     page_of_edges,
@@ -52,7 +56,7 @@ def read_routes(reads: Reads, reader: LogReader) -> tuple[Route, ...]:
 
 def _reach_routes(reads: Reads) -> tuple[Route, ...]:
     async def answer(call: Call[None, ReachQuery], direction: Direction) -> Reply:
-        async with reads.ask(call.query) as asked:
+        async with reads.ask(call) as asked:
             start = await _start(asked, call.path["service"])
 
             async def step(nodes: Collection[Node]) -> Sequence[Edge]:
@@ -77,6 +81,7 @@ def _reach_routes(reads: Reads) -> tuple[Route, ...]:
             "get_upstream",
             "What a service depends on, to a depth",
             ReachQuery,
+            answers.REACH,
             public=public.upstream,
         ),
         read_route(
@@ -85,6 +90,7 @@ def _reach_routes(reads: Reads) -> tuple[Route, ...]:
             "get_downstream",
             "What depends on a service, to a depth",
             ReachQuery,
+            answers.REACH,
             public=public.downstream,
         ),
     )
@@ -92,23 +98,30 @@ def _reach_routes(reads: Reads) -> tuple[Route, ...]:
 
 def _map_routes(reads: Reads) -> tuple[Route, ...]:
     async def whole(call: Call[None, SummaryQuery]) -> Reply:
-        async with reads.ask(call.query) as asked:
+        async with reads.ask(call) as asked:
             edges = await all_edges(asked.connection, asked.moment)
             return Reply(body=asked.answer(summarise(edges, call.query.limit)))
 
-    async def open_ends(call: Call[None, MomentQuery]) -> Reply:
-        async with reads.ask(call.query) as asked:
-            edges = await all_edges(asked.connection, asked.moment)
-            return Reply(body=asked.answer({"items": unresolved(edges)}))
+    async def open_ends(call: Call[None, UnresolvedQuery]) -> Reply:
+        limit = call.query.limit
+        async with reads.ask(call) as asked:
+            names = unresolved(await all_edges(asked.connection, asked.moment))
+            found = [one for one in names if one["name"] > asked.after]
+            last = found[limit - 1]["name"] if len(found) > limit else None
+            page = reads.page(asked, found[:limit], last)
+            return Reply(body={"count": len(names), **page})
 
     return (
-        read_route("/v1/summary", whole, "get_summary", "How the map stands", SummaryQuery),
+        read_route(
+            "/v1/summary", whole, "get_summary", "How the map stands", SummaryQuery, answers.SUMMARY
+        ),
         read_route(
             "/v1/unresolved",
             open_ends,
             "list_unresolved",
             "Names used as ends that no registered service answers to",
-            MomentQuery,
+            UnresolvedQuery,
+            answers.UNRESOLVED,
         ),
     )
 
@@ -116,18 +129,20 @@ def _map_routes(reads: Reads) -> tuple[Route, ...]:
 def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
     async def listing(call: Call[None, DependencyListQuery]) -> Reply:
         query = call.query
-        async with reads.ask(query) as asked:
-            start = None if query.from_ is None else await _start(asked, query.from_)
+        async with reads.ask(call) as asked:
+            between = await _ends(asked, query)
             found = await page_of_edges(
-                asked.connection, start, asked.after, query.limit + 1, asked.moment
+                asked.connection, between, asked.after, query.limit + 1, asked.moment
             )
             page = found[: query.limit]
             last = page[-1].dependency if len(found) > query.limit else None
             return Reply(body=reads.page(asked, [edge_json(edge) for edge in page], last))
 
     async def one(call: Call[None, MomentQuery]) -> Reply:
-        async with reads.ask(call.query) as asked:
-            subject = call.path["dependency"]
+        async with reads.ask(call) as asked:
+            subject = await find_dependency(asked.connection, call.path["dependency"])
+            if subject is None:
+                raise Problem(NOT_FOUND)
             edges = await edges_of(asked.connection, [subject], asked.moment)
             document = first_or_not_known([edge_json(edge) for edge in edges])
             return await versioned(asked, LOG, f"dependency-{subject}", document)
@@ -140,6 +155,7 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
             "list_dependencies",
             "Which dependencies are declared",
             DependencyListQuery,
+            answers.DEPENDENCIES,
             public=public.listing,
         ),
         read_route(
@@ -148,6 +164,7 @@ def _dependency_routes(reads: Reads) -> tuple[Route, ...]:
             "get_dependency",
             "What a dependency is",
             MomentQuery,
+            answers.ONE_DEPENDENCY,
             public=public.one,
         ),
     )
@@ -159,3 +176,15 @@ async def _start(asked: Asked, reference: str) -> Node:
     if node is None:
         raise Problem(NOT_KNOWN_THEN if ever else NOT_FOUND)
     return node
+
+
+async def _ends(asked: Asked, query: DependencyListQuery) -> Ends:
+    """The ends that a list is narrowed to; `to` may name a service, something external, or both."""
+    from_ = None if query.from_ is None else await _start(asked, query.from_)
+    if query.to is None:
+        return Ends(from_)
+    to, ever = await find_service(asked.connection, query.to, asked.moment)
+    is_external, was_external = await find_external(asked.connection, query.to, asked.moment)
+    if to is None and not is_external:
+        raise Problem(NOT_KNOWN_THEN if ever or was_external else NOT_FOUND)
+    return Ends(from_, to, query.to if is_external else None)

@@ -1,6 +1,6 @@
 """Owns putting the registry together: the only file that chooses pools, producers and stores."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 from services.registry.config import RegistrySettings
@@ -11,11 +11,8 @@ from services.registry.routes import read_routes
 from services.registry.services.decider import SERVICE
 from services.registry.services.routes import COMMANDS as SERVICE_COMMANDS
 from shared.clock import Clock, IdSource
-from shared.eventstore.reader import LogReader
 from shared.http.openapi import ServiceInfo
-from shared.http.routes import Route
 from shared.projections.read_models import ReadModels
-from shared.reads.reading import Reads
 from shared.service.config import EstateSettings
 from shared.service.log_service import (
     VERSION,
@@ -39,17 +36,13 @@ def build(
     settings: RegistrySettings, estate: EstateSettings, clock: Clock, new_id: IdSource
 ) -> BuiltService:
     """The registry, ready to run."""
-
-    def routes(reads: Reads, reader: LogReader) -> Sequence[Route]:
-        return read_routes(reads, reader, clock)
-
     parts = LogServiceParts(
         info=INFO,
         commands=(*ORGANISATION_COMMANDS, *SERVICE_COMMANDS),
         categories={ORGANISATION.kind: ORGANISATION, SERVICE.kind: SERVICE},
         projection=ESTATE,
         organisations=_submitters,
-        routes=routes,
+        routes=read_routes,
     )
     dsn = settings.database_dsn.get_secret_value()
     return build_log_service(parts, estate, dsn, clock, new_id)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from services.registry.read_models.history import stream_events
+from services.registry.read_models.history import Wanted, stream_events, within
 from services.registry.read_models.projection import LOG
 from services.registry.read_models.references import find
 from services.registry.read_models.service import services_at
 from services.registry.read_models.service_list import ServiceFilter, list_services
 from services.registry.read_models.service_query import ServiceListQuery, service_filter
-from shared.clock import Clock, format_instant
+from shared.clock import format_instant
 from shared.contracts.envelope import Event
 from shared.contracts.events.services import Visibility
 from shared.contracts.names import CONTACT_PATTERN
@@ -23,7 +23,7 @@ from shared.http.problems import Problem
 from shared.http.routes import Call, Reply
 from shared.projections.facts import fact_history
 from shared.reads.public import nothing_public, public_among
-from shared.reads.reading import Asked, MomentQuery, PageQuery, Reads, moment_of
+from shared.reads.reading import Asked, MomentQuery, PageQuery, Reads
 
 _AT_ONCE: Final = 200
 _SHOWN: Final = (
@@ -43,12 +43,11 @@ class PublicReads:
 
     reads: Reads
     reader: LogReader
-    clock: Clock
 
     async def listing(self, call: Call[None, ServiceListQuery]) -> Reply:
         """Which public services there are."""
         limit = call.query.limit
-        async with self.reads.ask(call.query) as asked:
+        async with self.reads.ask(call) as asked:
             found = await _listed(asked, await _filter(asked, call.query), limit)
             items = await _documents(asked, [subject for subject, _slug in found[:limit]])
             last = found[limit - 1][1] if len(found) > limit else None
@@ -56,7 +55,7 @@ class PublicReads:
 
     async def one(self, call: Call[None, MomentQuery]) -> Reply:
         """What a public service is."""
-        async with self.reads.ask(call.query) as asked:
+        async with self.reads.ask(call) as asked:
             subject = await _required(asked, call)
             for document in await _documents(asked, [subject]):
                 return Reply(body=asked.answer(document))
@@ -64,15 +63,13 @@ class PublicReads:
 
     async def history(self, call: Call[None, PageQuery]) -> Reply:
         """How a public service came to be so, as long as it was public."""
-        query = call.query
-        async with self.reads.ask(query) as asked:
+        async with self.reads.ask(call) as asked:
             subject = await _required(asked, call)
-            moment = asked.moment if query.cursor else moment_of(query, self.clock)
+            wanted = await _when_public(asked, subject)
             events, last = await stream_events(
-                self.reader, f"service-{subject}", int(asked.after or 0), query.limit, moment
+                self.reader, f"service-{subject}", asked.after, call.query.limit, wanted
             )
-            items = await _entries(asked, subject, events)
-            return Reply(body=self.reads.page(asked, items, None if last is None else str(last)))
+            return Reply(body=self.reads.page(asked, await _entries(asked, events), last))
 
 
 async def _required(asked: Asked, call: Call[None, Any]) -> str:
@@ -85,10 +82,8 @@ async def _required(asked: Asked, call: Call[None, Any]) -> str:
 
 async def _filter(asked: Asked, query: ServiceListQuery) -> ServiceFilter | None:
     """The filter asked for, of public services; None when it lets nothing through."""
-    hidden = query.visibility is Visibility.INTERNAL or CONTACT_PATTERN.fullmatch(
-        query.holder or ""
-    )
-    if hidden:
+    parties = (query.holder, query.owner)
+    if query.visibility is Visibility.INTERNAL or any(map(_is_contact, parties)):
         return None
     try:
         wanted = await service_filter(asked, query)
@@ -124,19 +119,22 @@ def _document(document: Mapping[str, Any], seen: frozenset[str]) -> dict[str, An
     return shown
 
 
-async def _entries(asked: Asked, subject: str, events: Sequence[Event]) -> list[dict[str, Any]]:
-    """What is shown of these events: those from when the service was public, and reflected."""
+async def _when_public(asked: Asked, subject: str) -> Wanted:
+    """Whether an event is of the moment, reflected, and from when the service was public."""
     facts = await fact_history(asked.connection, subject)
     said = sorted(
         (fact.effective_from, fact.position, fact.value)
         for fact in facts
         if fact.attribute == "visibility" and fact.retracted_at_position is None
     )
-    reflected = asked.reflection.positions[LOG].position
-    shown = [e for e in events if e.position <= reflected and _was_public(said, e.effective_at)]
-    named = [e.data["successor"] for e in shown if e.data and e.data.get("successor")]
+    is_within = within(asked.moment, asked.reflection.positions[LOG].position)
+    return lambda event: is_within(event) and _was_public(said, event.effective_at)
+
+
+async def _entries(asked: Asked, events: Sequence[Event]) -> list[dict[str, Any]]:
+    named = [e.data["successor"] for e in events if e.data and e.data.get("successor")]
     seen = await public_among(asked, named)
-    return [_entry(event, seen) for event in shown]
+    return [_entry(event, seen) for event in events]
 
 
 def _was_public(said: Sequence[tuple[datetime, int, str]], at: datetime) -> bool:

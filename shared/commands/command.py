@@ -112,13 +112,15 @@ Decider = Callable[[C, str | None, Context, View], Decision]
 class CommandType(Generic[C]):
     """One command: over HTTP a POST to `path`, as a submission an event of type `name`.
 
-    `path` names its target in braces, or nothing when the command creates something.
+    `path` names its target in braces, or nothing when the command creates something. `leads_to` is
+    the type of the event that it becomes.
     """
 
     name: str
     path: str
     body: type[C]
     decide: Decider[C]
+    leads_to: str
     summary: str
     tag: str
     allow: frozenset[Role] = COMMANDERS

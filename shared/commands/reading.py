@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
-from pydantic_core import ErrorDetails
 
 from shared.clock import parse_instant
-from shared.http.problems import INVALID_REQUEST, Fault, Problem
-from shared.http.strict_json import pointer_token
+from shared.http.faults import faults_of
+from shared.http.problems import INVALID_REQUEST, Problem
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,23 +45,4 @@ def read_tree(model: type[M], tree: Any, at: str = "") -> M:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        faults = [Fault(at + _pointer(one, tree), _detail(one)) for one in found[:50]]
-        raise Problem(INVALID_REQUEST, errors=faults) from error
-
-
-def _detail(fault: ErrorDetails) -> str:
-    return fault["msg"].removeprefix("Value error, ")
-
-
-def _pointer(fault: ErrorDetails, tree: Any) -> str:
-    """The place of a fault in what was sent; pydantic also names the tags of unions."""
-    tokens, node = [], tree
-    for part in fault["loc"]:
-        try:
-            node = node[part]
-        except (LookupError, TypeError):
-            if fault["type"] != "missing" or part != fault["loc"][-1]:
-                continue
-        tokens.append(f"/{pointer_token(str(part))}")
-    return "".join(tokens)
+        raise Problem(INVALID_REQUEST, errors=faults_of(error, tree, at)) from error

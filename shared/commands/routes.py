@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from shared.auth.principals import Role
+from shared.commands.answers import STATUS, SUBMITTED, accepted, would_be
 from shared.commands.command import CommandType
 from shared.commands.doors import (
     Doors,
@@ -56,49 +57,6 @@ class SubmissionQuery(_Query):
     id: SubmissionId
 
 
-class MadeEvent(BaseModel):
-    """An event that a command led to."""
-
-    type: str
-    position: str | None = None
-
-
-class Accepted(BaseModel):
-    """What came of an accepted command; equal each time its key is repeated."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    version: int | None = None
-    positions: str | None = None
-    events: list[MadeEvent]
-
-
-class SubmissionRecord(BaseModel):
-    """Where a rejected submission stands on its topic."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-class SubmissionResult(BaseModel):
-    """What came of one submission."""
-
-    source: str | None
-    id: str | None
-    status: str
-    accepted: Accepted | None = None
-    rejected: dict[str, Any] | None = None
-    record: SubmissionRecord | None = None
-
-
-class SubmissionResults(BaseModel):
-    """What came of each submission of a batch, in its order."""
-
-    results: list[SubmissionResult]
-
-
 def command_routes(doors: Doors, writer: LogWriter) -> Iterator[Route]:
     """One POST for each command."""
     for command in doors.commands.values():
@@ -137,7 +95,7 @@ def _command_route(command: CommandType[Any], doors: Doors, writer: LogWriter) -
         description=command.description or f"As a submission: `{command.name}`.",
         tag=command.tag,
         body=body,
-        body_required=bool(command.example),
+        body_required=any(field.is_required() for field in body.model_fields.values()),
         query=CommandQuery,
         answers=_command_answers(command),
         problems=_COMMAND_PROBLEMS,
@@ -148,11 +106,8 @@ def _command_route(command: CommandType[Any], doors: Doors, writer: LogWriter) -
 
 def _command_answers(command: CommandType[Any]) -> dict[int, Answer]:
     if not command.creates:
-        return {200: Answer("Accepted", Accepted)}
-    return {
-        201: Answer("Accepted", Accepted),
-        200: Answer("What it would lead to, with dry_run", Accepted),
-    }
+        return {200: accepted(command)}
+    return {201: accepted(command), 200: would_be(command)}
 
 
 def _reply(outcome: Outcome, status: int) -> Reply:
@@ -226,7 +181,7 @@ def submission_routes(
             ),
             tag="Submissions",
             body=TypeAdapter(dict[str, Any] | list[Any]),
-            answers={200: Answer("Accepted, or one result for each event of a batch", _SUBMITTED)},
+            answers={200: SUBMITTED},
             problems=("unknown-command", *_COMMAND_PROBLEMS),
             examples={"one": _EXAMPLE},
             max_body_bytes=_BATCH_MAX_BYTES,
@@ -245,12 +200,11 @@ def submission_routes(
             ),
             tag="Submissions",
             query=SubmissionQuery,
-            answers={200: Answer("Pending, accepted or rejected", SubmissionResult)},
+            answers={200: STATUS},
         ),
     )
 
 
-_SUBMITTED: Final[TypeAdapter[Any]] = TypeAdapter(Accepted | SubmissionResults)
 _EXAMPLE: Final = {
     "specversion": "1.0",
     "id": "2026-01-31/1",

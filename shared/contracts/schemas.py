@@ -43,14 +43,14 @@ _MAY_BE_ABSENT: Final = frozenset({"organisation", "data", "datasalt"})
 
 def schemas() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every schema with its name: the envelope, and the data of each event type of today."""
-    yield "envelope", _envelope()
+    yield "envelope", {"$schema": _DIALECT} | envelope()
     for event_type, model in EVENT_MODELS.items():
         yield event_type, {"$schema": _DIALECT} | model.model_json_schema(by_alias=True)
 
 
-def _envelope() -> Mapping[str, Any]:
+def envelope() -> dict[str, Any]:
+    """The JSON Schema of an event as it is logged, published and answered."""
     return {
-        "$schema": _DIALECT,
         "title": "Event",
         "description": "A logged event. Once redacted it has neither data nor datasalt.",
         "type": "object",

@@ -12,7 +12,7 @@ from aiohttp import hdrs
 from pydantic import BaseModel, TypeAdapter
 
 from shared.http.problems import PROBLEM_JSON, ProblemKind, problem_kind
-from shared.http.routes import Access, Answer, Route
+from shared.http.routes import JSON, Access, Answer, Route
 
 _REF = "#/components/schemas/{model}"
 _MODES = {"in": "validation", "out": "serialization"}
@@ -244,9 +244,10 @@ def _responses(route: Route, schemas: _Schemas) -> Schema:
             content: Schema = {"schema": schemas.of(f"{route.operation_id} {status}", "out")}
             if answer.example is not None:
                 content["examples"] = {"example": {"value": answer.example}}
-            response["content"] = {answer.content_type: content}
-        elif answer.content_type != "application/json":
-            response["content"] = {answer.content_type: {"schema": {"type": "string"}}}
+            response["content"] = {JSON: content}
+        if answer.content_type != JSON:
+            text = {answer.content_type: {"schema": {"type": "string"}}}
+            response["content"] = text | response.get("content", {})
         responses[str(status)] = response
     if not responses:
         responses["200"] = {"description": "Done"}

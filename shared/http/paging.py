@@ -24,20 +24,23 @@ _MAC_BYTES = 32
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
 
 
-def sign_cursor(content: Mapping[str, Any], secret: bytes) -> str:
-    """A cursor that only `read_cursor` with the same secret accepts: url-safe and bounded.
+def sign_cursor(content: Mapping[str, Any], secret: bytes, of: bytes) -> str:
+    """A cursor that only `read_cursor` with the same secret and list accepts: url-safe and bounded.
+
+    `of` says which list it is a cursor of: its address and its filters.
 
     Raises: ValueError when the content is too long.
     """
     payload = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-    cursor = base64.urlsafe_b64encode(_mac(payload, secret) + payload).rstrip(b"=").decode("ascii")
+    signed = _mac(payload, secret, of) + payload
+    cursor = base64.urlsafe_b64encode(signed).rstrip(b"=").decode("ascii")
     if len(cursor) > MAX_CURSOR_CHARS:
         raise ValueError("the cursor is too long")
     return cursor
 
 
-def read_cursor(cursor: str, secret: bytes) -> dict[str, Any]:
-    """The content of a cursor that we signed. Raises: Problem `bad-query`."""
+def read_cursor(cursor: str, secret: bytes, of: bytes) -> dict[str, Any]:
+    """The content of a cursor that we signed for this list. Raises: Problem `bad-query`."""
     if len(cursor) > MAX_CURSOR_CHARS or not cursor.isascii():
         raise _bad_cursor()
     try:
@@ -46,14 +49,15 @@ def read_cursor(cursor: str, secret: bytes) -> dict[str, Any]:
     except (binascii.Error, ValueError):
         raise _bad_cursor() from None
     payload = raw[_MAC_BYTES:]
-    if not hmac.compare_digest(raw[:_MAC_BYTES], _mac(payload, secret)):
+    if not hmac.compare_digest(raw[:_MAC_BYTES], _mac(payload, secret, of)):
         raise _bad_cursor()
     content: dict[str, Any] = orjson.loads(payload)
     return content
 
 
-def _mac(payload: bytes, secret: bytes) -> bytes:
-    return hmac.digest(secret, b"estate cursor 1\x00" + payload, hashlib.sha256)
+def _mac(payload: bytes, secret: bytes, of: bytes) -> bytes:
+    place = hashlib.sha256(of).digest()
+    return hmac.digest(secret, b"estate cursor 2\x00" + place + payload, hashlib.sha256)
 
 
 def _bad_cursor() -> Problem:

@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import hdrs, web
 from multidict import CIMultiDictProxy
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
+from shared.http.faults import MAX_FAULTS, faults_of
 from shared.http.problems import (
     BAD_QUERY,
     BAD_REQUEST,
@@ -31,7 +31,6 @@ from shared.http.strict_json import BadJson, BadText, parse_json, pointer_token
 
 BODY_DEADLINE_S = 10.0
 MAX_QUERY_PARAMETERS = 50
-MAX_FAULTS = 50
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _ETAG = re.compile(r'"(0|[1-9][0-9]{0,17})"')
@@ -123,7 +122,7 @@ class QueryReader:
         try:
             return self._model.model_validate_strings(parameters)
         except ValidationError as error:
-            raise Problem(BAD_QUERY, errors=_faults(error, parameters)) from None
+            raise Problem(BAD_QUERY, errors=faults_of(error, parameters)) from None
 
 
 async def read_body(request: web.Request, route: Route) -> bytes:
@@ -210,35 +209,4 @@ def read_model(raw: bytes, tree: Any, model: Adapter) -> Any:
             return model.validate_json(raw)
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise Problem(INVALID_REQUEST, errors=_faults(error, tree)) from None
-
-
-def _faults(error: ValidationError, tree: Any) -> list[Fault]:
-    found = error.errors(include_url=False, include_input=False)[:MAX_FAULTS]
-    return [Fault(_pointer(item, tree), _detail(item)) for item in found]
-
-
-def _pointer(item: ErrorDetails, tree: Any) -> str:
-    """The place of the fault in what was sent; pydantic also names the tags of unions."""
-    tokens: list[str] = []
-    node = tree
-    for part in item["loc"]:
-        if _is_in(part, node):
-            node = node[part]
-        elif item["type"] != "missing" or part != item["loc"][-1]:
-            continue
-        tokens.append(f"/{pointer_token(str(part))}")
-    return "".join(tokens)
-
-
-def _is_in(part: int | str, node: Any) -> bool:
-    if isinstance(node, dict):
-        return part in node
-    return isinstance(node, list) and isinstance(part, int) and part < len(node)
-
-
-def _detail(item: ErrorDetails) -> str:
-    """The sentence of pydantic, without the input that some of them repeat."""
-    if item["type"] == "union_tag_invalid":
-        return f"Must be one of {item.get('ctx', {}).get('expected_tags', 'the known ones')}"
-    return item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        raise Problem(INVALID_REQUEST, errors=faults_of(error, tree)) from None

@@ -23,7 +23,7 @@ DEFAULT_MAX_BODY_BYTES = 64 * 1024
 DEFAULT_MAX_DEPTH = 32
 
 ID_SLUG_OR_ALIAS = (
-    r"[a-z]{3}_[0-9a-f]{32}|[a-z0-9-]{1,100}|[a-z0-9-]{1,64}:[^\x00-\x1f\x7f-\x9f/\\]{1,200}"
+    r"[a-z]{3}_[0-9a-f]{32}|[a-z0-9-]{1,100}|[a-z0-9-]{1,64}:[^\x00-\x1f\x7f-\x9f]{1,200}"
 )
 """What a path parameter may be unless the route says otherwise; anything else is not found."""
 
@@ -99,7 +99,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer in the documentation: what it means, its model, an example, its media type."""
+    """An answer in the documentation: what it means, its model, an example, its media type.
+
+    The model is that of JSON; with another media type, JSON is what can be asked for instead.
+    """
 
     description: str
     model: type[BaseModel] | TypeAdapter[Any] | None = None

@@ -67,10 +67,15 @@ def parse_json(raw: bytes, *, max_depth: int = 32) -> Any:
     except _FaultSeen:
         _refuse_first_fault(text)
     except json.JSONDecodeError as error:
-        raise BadJson("", f"is not JSON: {error.msg} at character {error.pos}") from None
+        raise _not_json(error) from None
     if _text_needs_a_look(raw, text) and not _is_clean(value):
         _refuse_first_text(value)
     return value
+
+
+def _not_json(error: json.JSONDecodeError) -> BadJson:
+    what = error.msg.removesuffix(" at")
+    return BadJson("", f"is not JSON: {what} at character {error.pos}")
 
 
 def has_bidi_controls(text: str) -> bool:
@@ -215,7 +220,7 @@ def _refuse_first_fault(text: str) -> NoReturn:
     try:
         value = _LOCATING.decode(text)
     except json.JSONDecodeError as error:
-        raise BadJson("", f"is not JSON: {error.msg} at character {error.pos}") from None
+        raise _not_json(error) from None
     for pointer, _, item in _walk(value):
         if isinstance(item, _Fault):
             suffix = "" if item.key is None else f"/{pointer_token(item.key)}"

@@ -5,15 +5,19 @@ Must not need a credential or a database.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import orjson
 from aiohttp import hdrs
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from shared.http.docs_page import docs_html, problem_html, problems_html
 from shared.http.docs_style import STYLE
 from shared.http.openapi import ServiceInfo, openapi_document
 from shared.http.problems import NOT_FOUND, Problem, ProblemKind, problem_kind, problem_kinds
 from shared.http.routes import ANYONE, Answer, Call, Handler, Reply, Route
+from shared.http.shapes import Count, closed
 from shared.observability.health import Check, readiness_document, run_checks
 from shared.observability.metrics import EXPOSITION_TYPE, Metrics
 
@@ -26,6 +30,53 @@ _PAGE_POLICY = (
 _TAG = "System"
 
 
+@closed
+class Liveness(TypedDict):
+    """The process runs."""
+
+    alive: bool
+
+
+@closed
+class Checked(TypedDict):
+    """What one check found."""
+
+    ok: bool
+    detail: str
+    duration_ms: Count
+
+
+@closed
+class Readiness(TypedDict):
+    """Ready when every check is ok."""
+
+    ready: bool
+    checks: dict[str, Checked]
+
+
+@closed
+class KindOfProblem(TypedDict):
+    """What a problem means, and what to do."""
+
+    type: str
+    title: str
+    status: int
+    advice: str
+
+
+@closed
+class KindsOfProblem(TypedDict):
+    """Every kind of problem."""
+
+    items: list[KindOfProblem]
+
+
+_READY: Final = {
+    "ready": True,
+    "checks": {"database": {"ok": True, "detail": "", "duration_ms": 2}},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SystemParts:
     """What the system pages show."""
@@ -33,6 +84,18 @@ class SystemParts:
     info: ServiceInfo
     checks: Mapping[str, Check]
     metrics: Metrics
+
+
+def _document(kind: ProblemKind) -> dict[str, object]:
+    return {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "advice": kind.advice,
+    }
+
+
+_KIND: Final = _document(NOT_FOUND)
 
 
 class _Documents:
@@ -94,10 +157,16 @@ def _health_routes(parts: SystemParts) -> tuple[Route, ...]:
         body, content_type = parts.metrics.exposition(call.request.headers.get(hdrs.ACCEPT, ""))
         return Reply(body=body, content_type=content_type)
 
-    ready = Answer("Ready; 503 with the same body when not")
+    ready = Answer("Ready; 503 with the same body when not", TypeAdapter(Readiness), _READY)
     measures = Answer("The metrics", content_type=EXPOSITION_TYPE)
     return (
-        _system_route("/livez", livez, "livez", "Whether the process runs", Answer("It runs")),
+        _system_route(
+            "/livez",
+            livez,
+            "livez",
+            "Whether the process runs",
+            Answer("It runs", TypeAdapter(Liveness), {"alive": True}),
+        ),
         _system_route("/readyz", readyz, "readyz", "Whether it can serve, check by check", ready),
         _system_route("/metrics", metrics, "metrics", "Metrics for Prometheus", measures),
     )
@@ -105,16 +174,19 @@ def _health_routes(parts: SystemParts) -> tuple[Route, ...]:
 
 def _document_routes(documents: _Documents) -> tuple[Route, ...]:
     page = Answer("A page", content_type=_HTML)
+    document = Answer("It", TypeAdapter(dict[str, Any]), {"openapi": "3.1.0", "paths": {}})
+    kind = Answer("A page, or JSON", TypeAdapter(KindOfProblem), _KIND, _HTML)
+    kinds = Answer("A page, or JSON", TypeAdapter(KindsOfProblem), {"items": [_KIND]}, _HTML)
     style = Answer("The style sheet", content_type=_CSS)
     return (
         _system_route(
-            "/openapi.json", documents.openapi, "openapi", "This API as OpenAPI 3.1", Answer("It")
+            "/openapi.json", documents.openapi, "openapi", "This API as OpenAPI 3.1", document
         ),
         _system_route("/docs", documents.page, "docs", "This API as a page", page),
         _system_route("/docs/style.css", _style, "docs_style", "The style of the pages", style),
-        _system_route("/problems", _problem_index, "problems", "Every kind of problem", page),
+        _system_route("/problems", _problem_index, "problems", "Every kind of problem", kinds),
         _system_route(
-            "/problems/{slug}", _problem_page, "problem", "What a problem means, what to do", page
+            "/problems/{slug}", _problem_page, "problem", "What a problem means, what to do", kind
         ),
     )
 
@@ -131,15 +203,6 @@ async def _style(_call: Call) -> Reply:
 def _wants_json(call: Call) -> bool:
     accept = call.request.headers.get(hdrs.ACCEPT, "")
     return "json" in accept and "text/html" not in accept
-
-
-def _document(kind: ProblemKind) -> dict[str, object]:
-    return {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
-        "advice": kind.advice,
-    }
 
 
 async def _problem_index(call: Call) -> Reply:

@@ -12,6 +12,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from shared.clock import end_of_day, parse_instant
 from shared.contracts.known_at import KnownAt
 from shared.contracts.names import parse_positions
+from shared.contracts.topics import LOGS
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _POSITIONS = re.compile(r"[a-z]+(?:@[0-9]+)?:[0-9].*")
@@ -29,7 +30,10 @@ def parse_as_of(text: str) -> datetime:
         except ValueError:
             raise ValueError("is not a date of the calendar") from None
     # A plus sign in a query arrives as a space unless the caller wrote it as %2B.
-    return parse_instant(_LOST_PLUS.sub(r"\1+\2", text))
+    try:
+        return parse_instant(_LOST_PLUS.sub(r"\1+\2", text))
+    except ValueError as error:
+        raise ValueError(f"{error}; a date such as 2026-01-31 will do too") from None
 
 
 def parse_known_at(text: str) -> KnownAt:
@@ -45,6 +49,8 @@ def parse_known_at(text: str) -> KnownAt:
         positions = parse_positions(text)
     except ValueError:
         raise ValueError("is not a list of positions such as registry:123") from None
+    if any(p.log not in LOGS for p in positions):
+        raise ValueError(f"is not a list of positions in the logs {' and '.join(LOGS)}")
     return KnownAt(
         positions={p.log: p.position for p in positions},
         timelines={p.log: p.timeline for p in positions},

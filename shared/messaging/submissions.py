@@ -4,6 +4,7 @@ Must not read a submission's content; what it means is the service's concern.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,10 @@ def submission_key(organisation: str, source: str, submission_id: str) -> str:
     return f"submission:{organisation}:{source}:{submission_id}"
 
 
+# Numbers stay text: whatever their size, reading them takes no time.
+_LENIENT: Final = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, strict=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a record cannot become a command: an RFC 9457 problem."""
@@ -70,10 +75,10 @@ class SubmissionName:
 
 
 def name_submission(raw: bytes) -> SubmissionName:
-    """Read source and id from a record that may be anything."""
+    """Read source and id from a record that may be anything, also where it is no strict JSON."""
     try:
-        return name_in(orjson.loads(raw))
-    except ValueError:
+        return name_in(_LENIENT.decode(raw.decode("utf-8", "replace")))
+    except (ValueError, RecursionError):
         return SubmissionName(None, None)
 
 

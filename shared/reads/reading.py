@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from shared.clock import Clock, format_instant, parse_instant
@@ -24,6 +25,7 @@ from shared.http.problems import (
     Fault,
     Problem,
 )
+from shared.http.routes import Call
 from shared.http.times import AsOf, KnownAtParameter
 from shared.projections.awaiter import UnknownLogError, wait_for
 from shared.projections.projection import Connection
@@ -59,6 +61,9 @@ class MomentQuery(BaseModel):
     )
 
 
+Q = TypeVar("Q", bound=MomentQuery)
+
+
 class PageQuery(MomentQuery):
     """Query of every read of a list."""
 
@@ -74,6 +79,7 @@ class Asked:
     moment: Moment
     reflection: Reflection
     now: datetime
+    of: bytes
     after: str = ""
 
     def answer(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,19 +100,20 @@ class Reads:
         self._cursor_secret = cursor_secret
 
     @asynccontextmanager
-    async def ask(self, query: MomentQuery) -> AsyncIterator[Asked]:
+    async def ask(self, call: Call[None, Q]) -> AsyncIterator[Asked]:
         """Wait for `min_position`, then open a snapshot for one question.
 
         Raises: Problem `not-yet-visible`, `not-ready`, and `bad-query` for a foreign cursor.
         """
+        query, of = call.query, _list_of(call)
         async with database_needed():
             if query.min_position is not None:
                 await self._wait(query.min_position)
-            after, moment = self._start(query)
+            after, moment = self._start(query, of)
             async with self._models.snapshot() as connection:
                 reflection = await self._models.reflection(connection)
                 _check_timelines(query, reflection)
-                yield Asked(connection, moment, reflection, self._clock.now(), after)
+                yield Asked(connection, moment, reflection, self._clock.now(), of, after)
 
     def page(self, asked: Asked, items: list[Any], last: str | None) -> dict[str, Any]:
         """The answer of a list; `last` is the sort key to go on from, None at the end.
@@ -120,10 +127,11 @@ class Reads:
             content = {
                 "after": last,
                 "as_of": format_instant(asked.moment.as_of),
+                "is_bounded": asked.moment.is_bounded,
                 "positions": positions | dict(known.positions),
                 "recorded_at": known.recorded_at and format_instant(known.recorded_at),
             }
-            cursor = sign_cursor(content, self._cursor_secret)
+            cursor = sign_cursor(content, self._cursor_secret, asked.of)
         return Page(items, cursor, str(asked.reflection), asked.reflection.lag_ms).document()
 
     async def _wait(self, positions: tuple[Position, ...]) -> None:
@@ -135,13 +143,20 @@ class Reads:
         if not visible:
             raise Problem(NOT_YET_VISIBLE)
 
-    def _start(self, query: MomentQuery) -> tuple[str, Moment]:
+    def _start(self, query: MomentQuery, of: bytes) -> tuple[str, Moment]:
         if isinstance(query, PageQuery) and query.cursor is not None:
-            content = read_cursor(query.cursor, self._cursor_secret)
+            content = read_cursor(query.cursor, self._cursor_secret, of)
             known = KnownAt(_instant(content["recorded_at"]), content["positions"])
-            as_of = parse_instant(content["as_of"])
-            return content["after"], Moment(as_of, known, is_present=False)
+            as_of, is_bounded = parse_instant(content["as_of"]), content["is_bounded"]
+            return content["after"], Moment(as_of, known, is_present=False, is_bounded=is_bounded)
         return "", moment_of(query, self._clock)
+
+
+def _list_of(call: Call[None, Q]) -> bytes:
+    """Which list a call is about: its address and filters, whatever the moment and the page."""
+    filters = call.query.model_dump(mode="json", exclude=set(PageQuery.model_fields))
+    address = call.request.rel_url.raw_path
+    return orjson.dumps([address, filters], option=orjson.OPT_SORT_KEYS)
 
 
 def _check_timelines(query: MomentQuery, reflection: Reflection) -> None:
@@ -157,7 +172,8 @@ def _check_timelines(query: MomentQuery, reflection: Reflection) -> None:
 def moment_of(query: MomentQuery, clock: Clock) -> Moment:
     """The moment that a query is about; without parameters the present, by all that is known."""
     is_present = query.as_of is None and query.known_at is None
-    return Moment(query.as_of or clock.now(), query.known_at or EVERYTHING, is_present)
+    known, is_bounded = query.known_at or EVERYTHING, query.as_of is not None
+    return Moment(query.as_of or clock.now(), known, is_present, is_bounded)
 
 
 @asynccontextmanager
@@ -170,7 +186,7 @@ async def database_needed() -> AsyncIterator[None]:
 
 
 def first_or_not_known(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """The one document asked for.
+    """The one document of what is known to exist.
 
     Raises: Problem `not-known-then` when the moment has none.
     """

@@ -3,7 +3,10 @@
 Must not hold a question about the estate.
 """
 
-from pydantic import BaseModel
+from typing import Annotated, Final
+
+from pydantic import BaseModel, Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from shared.contracts.topics import events_topic
 from shared.eventstore.reader import LogReader
@@ -16,7 +19,36 @@ from shared.http.routes import (
     Reply,
     Route,
 )
+from shared.http.shapes import Count, closed
 from shared.reads.reading import database_needed
+
+
+@closed
+class Head(TypedDict):
+    """Where a log ends; halted: why it takes no more."""
+
+    log: str
+    timeline: Annotated[int, Field(ge=1)]
+    position: Count
+    root: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    publication: Annotated[int, Field(ge=1)]
+    topic: str
+    halted: str | None
+
+
+_HEAD: Final = Answer(
+    "The head",
+    TypeAdapter(Head),
+    {
+        "log": "registry",
+        "timeline": 1,
+        "position": 123,
+        "root": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "publication": 1,
+        "topic": "estate.registry.events.1",
+        "halted": None,
+    },
+)
 
 
 def read_route(
@@ -25,6 +57,7 @@ def read_route(
     operation_id: str,
     summary: str,
     query: type[BaseModel] | None,
+    answer: Answer,
     *,
     public: Handler | None = None,
 ) -> Route:
@@ -39,7 +72,7 @@ def read_route(
         tag="Reads",
         query=query,
         public=public,
-        answers={200: Answer("Found")},
+        answers={200: answer},
         problems=("not-known-then", "not-yet-visible") if query is not None else (),
     )
 
@@ -62,4 +95,4 @@ def log_route(reader: LogReader) -> Route:
             }
         )
 
-    return read_route("/v1/log", log, "get_log", "Where the log ends, and its root", None)
+    return read_route("/v1/log", log, "get_log", "Where the log ends, and its root", None, _HEAD)

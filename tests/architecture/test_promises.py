@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {"promises.md": ("P", 34), "attacks.md": ("A", 43)}
+PAGES = {"promises.md": ("P", 34), "attacks.md": ("A", 44)}
 STATES = {"Held", "In part", "Not yet", "Not offered"}
 ROW = re.compile(r"^\| (?P<number>[PA]\d+) \| (?P<cells>.*) \|$", re.MULTILINE)
 PROOF = re.compile(r"\[(?P<test>test_\w+)\]\(\.\./(?P<path>tests/[\w/]+\.py)\)")

@@ -26,8 +26,10 @@ from shared.auth.keys import revoke_key
 from shared.auth.principals import Role
 from shared.clock import SystemClock, new_id
 from shared.contracts.topics import submissions_topic
+from shared.http.routes import JSON
 from shared.messaging.kafka import KafkaSettings
 from shared.messaging.kafka_credentials import issue_user
+from tests.attacks.documents import Document
 from tests.support.demo_runs import ESTATE
 from tests.support.eventually import eventually
 
@@ -77,6 +79,7 @@ class AttackedEstate:
     ids: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str | None] = field(default_factory=dict, repr=False)
     canaries: set[str] = field(default_factory=set, repr=False)
+    documents: dict[str, Document] = field(default_factory=dict, repr=False)
 
     def port(self, service: str) -> int:
         """Where a service serves."""
@@ -98,7 +101,10 @@ class AttackedEstate:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask a service as one of the callers; no answer may hold a secret."""
+        """Ask a service as one of the callers.
+
+        No answer may hold a secret, and a successful one is as the service's document says.
+        """
         sent = {**self.authorization(as_), **(headers or {})}
         data = body if isinstance(body, bytes | None) else orjson.dumps(body)
         if data is not None:
@@ -113,7 +119,17 @@ class AttackedEstate:
             answer = Answer(response.status, dict(response.headers), raw)
         shown = repr(answer.headers).encode() + answer.body
         assert not [canary for canary in self.canaries if canary.encode() in shown]
+        if method != "HEAD" and answer.status < 300 and response.content_type == JSON:
+            await self._hold_to_document(service, method, path, answer)
         return answer
+
+    async def _hold_to_document(self, service: str, method: str, path: str, answer: Answer) -> None:
+        if service not in self.documents:
+            address = f"{self.local.urls[service]}/openapi.json"
+            async with self.session.get(address) as response:
+                self.documents[service] = Document(orjson.loads(await response.read()))
+        said = self.documents[service]
+        said.check(method, path.partition("?")[0], answer.status, answer.document)
 
     def authorization(self, caller: str) -> dict[str, str]:
         """The header by which a caller says who it is."""

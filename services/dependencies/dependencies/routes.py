@@ -4,6 +4,7 @@ from typing import Any
 
 from services.dependencies.dependencies import commands, decider
 from shared.commands.command import CommandType
+from shared.contracts.events import dependencies as facts
 
 _TAG = "Dependencies"
 
@@ -13,6 +14,7 @@ COMMANDS: tuple[CommandType[Any], ...] = (
         path="/v1/dependencies",
         body=commands.DeclareDependency,
         decide=decider.declare,
+        leads_to=facts.DependencyDeclared.TYPE,
         summary="Declare that a service depends on another, or on a named external thing",
         tag=_TAG,
         example={
@@ -27,6 +29,7 @@ COMMANDS: tuple[CommandType[Any], ...] = (
         path="/v1/dependencies/{dependency}/change",
         body=commands.ChangeDependency,
         decide=decider.change,
+        leads_to=facts.DependencyChanged.TYPE,
         summary="Change kind or criticality of a dependency",
         tag=_TAG,
         example={"criticality": "critical", "reason": "no fallback since March"},
@@ -36,6 +39,7 @@ COMMANDS: tuple[CommandType[Any], ...] = (
         path="/v1/dependencies/{dependency}/withdraw",
         body=commands.WithdrawDependency,
         decide=decider.withdraw,
+        leads_to=facts.DependencyWithdrawn.TYPE,
         summary="Withdraw a dependency",
         tag=_TAG,
         example={"reason": "moved to the publishing API"},

@@ -1,11 +1,13 @@
 """Owns reading edges: by their ends, by page, one by one, with their ends resolved at a moment."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 
 from services.dependencies.graph import Direction, Edge, Node
+from shared.contracts.names import is_id
 from shared.projections.facts import facts_at
 from shared.projections.projection import Connection
 from shared.reads.moment import Moment
@@ -21,20 +23,28 @@ _LEAVING: Final = "SELECT DISTINCT dependency FROM ends WHERE from_name = ANY($1
 _ARRIVING: Final = """
 SELECT DISTINCT dependency FROM ends WHERE to_name = ANY($1) OR external = ANY($2)
 """
-# $5 behind, $6 how many, $7 every name of the dependent, $8 its key; the last two NULL for any.
-_NAMED: Final = "($7::text[] IS NULL OR from_name = ANY($7))"
-_LEAVES: Final = """
+# $5 behind, $6 how many; of the dependent, and of what it depends on, $7 and $9 are every name,
+# $8 and $10 the key; $11 is the name of something external. NULL: whichever.
+_NAMED: Final = """
+($7::text[] IS NULL OR from_name = ANY($7))
+AND ($9::text[] IS NULL OR to_name = ANY($9) OR external = $11)
+"""
+_BETWEEN: Final = """
 ($8::text IS NULL OR coalesce(service_of(e.from_name, $1, $2, $3, $4), e.from_name) = $8)
+AND (
+    $9::text[] IS NULL OR e.external = $11
+    OR coalesce(service_of(e.to_name, $1, $2, $3, $4), e.to_name) = $10
+)
 """
 _PRESENT_PAGE: Final = f"""
-{_COLUMNS} FROM edges AS e WHERE e.subject > $5 AND {_NAMED} AND {_LEAVES}
+{_COLUMNS} FROM edges AS e WHERE e.subject > $5 AND {_NAMED} AND {_BETWEEN}
 ORDER BY e.subject LIMIT $6
 """
 _PAGE_THEN: Final = f"""
 {_COLUMNS}
 FROM (SELECT DISTINCT dependency FROM ends WHERE dependency > $5 AND {_NAMED}) AS d
 CROSS JOIN LATERAL edges_at($1, $2, $3, $4, ARRAY[d.dependency]) AS e
-WHERE {_LEAVES}
+WHERE {_BETWEEN}
 ORDER BY d.dependency LIMIT $6
 """  # noqa: S608 - all parts are static text.
 _PUBLIC_PAGE: Final = """
@@ -49,8 +59,24 @@ WHERE dependency > $1
 ORDER BY dependency LIMIT $2
 """
 _SERVICE_OF: Final = "SELECT service_of($1, $2, $3, $4, $5)"
-_USED: Final = "SELECT EXISTS (SELECT FROM ends WHERE from_name = $1 OR to_name = $1)"
-_EVER: Final = "SELECT EXISTS (SELECT FROM names WHERE category = 'service' AND name = $1)"
+_USED: Final = """
+SELECT EXISTS (SELECT FROM states_at(
+    ARRAY(SELECT dependency FROM ends WHERE from_name = $1 OR to_name = $1), $2, $3, $4, $5
+))
+"""
+_USED_EXTERNAL: Final = """
+SELECT EXISTS (SELECT FROM states_at(
+    ARRAY(SELECT dependency FROM ends WHERE external = $1), $2, $3, $4, $5
+))
+"""
+_EVER: Final = """
+SELECT EXISTS (SELECT FROM names WHERE category = 'service' AND name = $1)
+    OR EXISTS (SELECT FROM ends WHERE from_name = $1 OR to_name = $1)
+"""
+_EVER_EXTERNAL: Final = "SELECT EXISTS (SELECT FROM ends WHERE external = $1)"
+# Asked of the log, which knows even what was redacted.
+_EXISTS: Final = "SELECT EXISTS (SELECT FROM log.events WHERE stream = $1)"
+_BY_ALIAS: Final = "SELECT stream FROM log.claims WHERE kind = 'dependency.alias' AND value = $1"
 _DECLARED: Final = """
 WITH e AS (
     SELECT * FROM edges WHERE $5
@@ -106,27 +132,57 @@ async def find_service(
         states = await facts_at(connection, [service], moment.as_of, moment.known)
         name = states[service]["name"].value if service in states else reference
         return Node(service, "service", name), True
-    if await connection.fetchval(_USED, reference):
+    if await connection.fetchval(_USED, reference, *arguments):
         return Node(reference, "unresolved", reference), True
     return None, await connection.fetchval(_EVER, reference)
 
 
-async def page_of_edges(
-    connection: Connection, from_: Node | None, after: str, limit: int, moment: Moment
-) -> list[Edge]:
-    """At most `limit` edges declared at the moment, by id behind `after` (exclusive).
+async def find_dependency(connection: Connection, reference: str) -> str | None:
+    """The id behind an id or alias, whenever it was declared; None when nothing answers to it."""
+    if is_id(reference, "dep"):
+        exists = await connection.fetchval(_EXISTS, f"dependency-{reference}")
+        return reference if exists else None
+    stream = await connection.fetchval(_BY_ALIAS, reference)
+    return None if stream is None else str(stream).removeprefix("dependency-")
 
-    With `from_` only those that leave it.
+
+async def find_external(connection: Connection, name: str, moment: Moment) -> tuple[bool, bool]:
+    """Whether something outside the registry is known by a name at the moment, and ever."""
+    arguments = (moment.as_of, *moment.known.arguments())
+    if await connection.fetchval(_USED_EXTERNAL, name, *arguments):
+        return True, True
+    return False, await connection.fetchval(_EVER_EXTERNAL, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Between what dependencies are looked for; None: whatever.
+
+    What is depended on may be known both as a node and by the name of something external.
     """
-    names = None if from_ is None else await _names_of(connection, [from_])
+
+    from_: Node | None = None
+    to: Node | None = None
+    external: str | None = None
+
+
+async def page_of_edges(
+    connection: Connection, between: Ends, after: str, limit: int, moment: Moment
+) -> list[Edge]:
+    """At most `limit` edges declared at the moment, by id behind `after` (exclusive)."""
+    from_, to = between.from_, between.to
+    arrives = to is not None or between.external is not None
     rows = await connection.fetch(
         _PRESENT_PAGE if moment.is_present else _PAGE_THEN,
         moment.as_of,
         *moment.known.arguments(),
         after,
         limit,
-        names,
+        None if from_ is None else await _names_of(connection, [from_]),
         None if from_ is None else from_.key,
+        await _names_of(connection, [] if to is None else [to]) if arrives else None,
+        None if to is None else to.key,
+        between.external,
     )
     return await _edges(connection, rows, moment)
 

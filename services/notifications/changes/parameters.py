@@ -15,7 +15,7 @@ from shared.commands.command import Reference
 from shared.http.paging import DEFAULT_LIMIT, Limit
 
 _TYPE: Final = re.compile(r"[a-z0-9_]+(?:\.[a-z0-9_]+)*|[a-z0-9_.]*\*")
-_LOG: Final = re.compile(r"[a-z]{1,64}")
+_LOG: Final = re.compile("|".join(CHANGES.logs))
 _MAX_TYPE_CHARS: Final = 200
 _MAX_VALUES: Final = 20
 
@@ -29,7 +29,7 @@ def _types(value: object) -> tuple[str, ...]:
 
 
 def _logs(value: object) -> tuple[str, ...]:
-    return _values(str(value), _LOG, "is not a list of names of logs")
+    return _values(str(value), _LOG, f"is not a list of logs: {', '.join(CHANGES.logs)}")
 
 
 def _values(text: str, pattern: re.Pattern[str], refusal: str) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class ChangesQuery(BaseModel):
             type_prefixes=tuple(t[:-1] for t in types or () if t[-1] == "*"),
             services=None if self.service is None else frozenset({self.service}),
             organisations=None if self.organisation is None else frozenset({self.organisation}),
-            logs=CHANGES.logs if self.log is None else tuple(sorted({*self.log} & START.keys())),
+            logs=CHANGES.logs if self.log is None else tuple(sorted({*self.log})),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from services.notifications.changes.answers import CHANGES
 from services.notifications.changes.feed import ChangeFeed, Found
 from services.notifications.changes.parameters import ChangesQuery, PullQuery
 from services.notifications.changes.stream import STREAM_HEADERS, ChangeStream
@@ -25,26 +26,6 @@ _ORDER: Final = (
     "cursor says how far each log was considered under the filter it was made with: keep the "
     "filter while you follow. It stays valid when the read model is made anew."
 )
-_EVENT: Final = {
-    "specversion": "1.0",
-    "type": "estate.service.role_assigned.v1",
-    "source": "estate/registry",
-    "subject": "svc_01890a5d7c3e7b0c9d3f2a1b4c5d6e7f",
-    "position": "12",
-}
-_PAGE: Final = {
-    "items": [
-        {
-            "cursor": "cmVnaXN0cnk6MTIsZGVwZW5kZW5jaWVzOjM",
-            "log": "registry",
-            "position": "registry:12",
-            "event": _EVENT,
-        }
-    ],
-    "next": "cmVnaXN0cnk6MTIsZGVwZW5kZW5jaWVzOjM",
-    "positions": "dependencies:3,registry:12",
-    "lag_ms": 0,
-}
 
 
 def change_routes(feed: ChangeFeed) -> tuple[Route, ...]:
@@ -69,7 +50,7 @@ def _pull_route(feed: ChangeFeed) -> Route:
         description=f"{_ORDER}\n\n`next` is always there: ask again with it as `after`.",
         tag=_TAG,
         query=PullQuery,
-        answers={200: Answer("Changes", example=_PAGE)},
+        answers={200: CHANGES},
         problems=("foreign-cursor", "not-ready"),
     )
 

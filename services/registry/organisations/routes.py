@@ -3,6 +3,7 @@
 from services.registry.organisations import decider
 from services.registry.organisations.commands import RegisterOrganisation, RenameOrganisation
 from shared.commands.command import CommandType
+from shared.contracts.events import organisations as facts
 
 COMMANDS = (
     CommandType(
@@ -10,6 +11,7 @@ COMMANDS = (
         path="/v1/organisations",
         body=RegisterOrganisation,
         decide=decider.register,
+        leads_to=facts.OrganisationRegistered.TYPE,
         summary="Register an organisation or a team",
         tag="Organisations",
         example={"name": "Government Digital Service", "kind": "other", "reason": "first mapping"},
@@ -19,6 +21,7 @@ COMMANDS = (
         path="/v1/organisations/{organisation}/rename",
         body=RenameOrganisation,
         decide=decider.rename,
+        leads_to=facts.OrganisationRenamed.TYPE,
         summary="Give an organisation another name",
         tag="Organisations",
         example={"name": "Government Digital Service", "reason": "merged into DSIT"},

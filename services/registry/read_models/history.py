@@ -3,44 +3,54 @@
 Must read the log itself, so an answer never lags.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from shared.clock import format_instant
 from shared.contracts.envelope import Event
 from shared.eventstore.reader import LogReader
 from shared.reads.moment import Moment
 
-
-async def stream_history(
-    reader: LogReader, stream: str, after_version: int, limit: int, moment: Moment
-) -> tuple[list[dict[str, Any]], int | None]:
-    """At most `limit` entries behind a stream version, in log order, and the version to go on from.
-
-    Events effective after the moment, or recorded after what was known, are left out.
-    """
-    events, last = await stream_events(reader, stream, after_version, limit, moment)
-    return [_entry(event) for event in events], last
+_AT_ONCE: Final = 200
+Wanted = Callable[[Event], bool]
 
 
 async def stream_events(
-    reader: LogReader, stream: str, after_version: int, limit: int, moment: Moment
-) -> tuple[list[Event], int | None]:
-    """The events of the same entries."""
-    events = await reader.stream(stream, after_version, limit)
-    within = [event for event in events if _within(event, moment)]
-    return within, events[-1].stream_version if len(events) == limit else None
+    reader: LogReader, stream: str, after: str, limit: int, wanted: Wanted
+) -> tuple[list[Event], str | None]:
+    """At most `limit` wanted events behind a stream version, in log order, and where to go on.
+
+    `after` is what an earlier call answered, or empty.
+    """
+    found, version, more = list[Event](), int(after or 0), True
+    while more and len(found) <= limit:
+        events = await reader.stream(stream, version, _AT_ONCE)
+        found += filter(wanted, events)
+        more = len(events) == _AT_ONCE
+        version = events[-1].stream_version if events else version
+    last = str(found[limit - 1].stream_version) if len(found) > limit else None
+    return found[:limit], last
 
 
-def _within(event: Event, moment: Moment) -> bool:
+def within(moment: Moment, position: int) -> Wanted:
+    """Whether an event is within a moment and not behind a position of the log.
+
+    Without `as_of`, what takes effect later is too.
+    """
     known = moment.known
-    return (
-        (moment.is_present or event.effective_at <= moment.as_of)
-        and (known.recorded_at is None or event.recorded_at <= known.recorded_at)
-        and event.position <= known.positions.get(event.log, event.position)
-    )
+
+    def is_within(event: Event) -> bool:
+        return (
+            (not moment.is_bounded or event.effective_at <= moment.as_of)
+            and (known.recorded_at is None or event.recorded_at <= known.recorded_at)
+            and event.position <= min(position, known.positions.get(event.log, position))
+        )
+
+    return is_within
 
 
-def _entry(event: Event) -> dict[str, Any]:
+def entry(event: Event) -> dict[str, Any]:
+    """An event as it is answered."""
     data = None if event.data is None else dict(event.data)
     return {
         "position": str(event.where),

@@ -14,7 +14,7 @@ SELECT n.subject, n.name AS slug FROM names AS n
 CROSS JOIN LATERAL states_at(ARRAY[n.subject], $5, $6, $7, $8) AS s
 WHERE n.category = 'organisation' AND n.form = 'slug' AND n.name > $1 AND s.state ? 'name'
     AND ($3::text IS NULL OR s.state ->> 'kind' = $3)
-    AND ($4::text IS NULL OR s.state ->> 'parent' = $4)
+    AND ($4::text IS NULL OR coalesce(s.state ->> 'parent', '') = $4)
 ORDER BY n.name LIMIT $2
 """
 

@@ -11,6 +11,8 @@ from shared.reads.moment import Moment
 
 PREFIXES: Final = {"service": "svc", "organisation": "org"}
 
+# Asked of the log, which knows even what was redacted.
+_EXISTS: Final = "SELECT EXISTS (SELECT FROM log.events WHERE stream = $1)"
 _BY_NAME: Final = """
 SELECT subject FROM names WHERE category = $1 AND form = $2 AND name = $3
 """
@@ -19,7 +21,8 @@ SELECT subject FROM names WHERE category = $1 AND form = $2 AND name = $3
 async def find(connection: Connection, category: str, reference: str) -> str | None:
     """The id behind a reference, whenever it was registered; None when nothing answers to it."""
     if is_id(reference, PREFIXES[category]):
-        return reference
+        exists = await connection.fetchval(_EXISTS, f"{category}-{reference}")
+        return reference if exists else None
     form = "alias" if ":" in reference else "slug"
     subject: str | None = await connection.fetchval(_BY_NAME, category, form, reference)
     return subject

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from services.registry.read_models.references import require
 from services.registry.read_models.service_list import ServiceFilter
+from services.registry.services.commands import Holder
 from shared.commands.command import Reference
 from shared.contracts.events.services import Phase, ServiceKind, Visibility
 from shared.contracts.names import CONTACT_PATTERN
@@ -21,8 +22,10 @@ class ServiceListQuery(PageQuery):
 
     listed: Literal["true", "false", "all"] = "true"
     organisation: Reference | None = Field(default=None, description="A reference, or `none`.")
-    owner: Reference | None = Field(default=None, description="A team's reference, or `none`.")
-    holder: Annotated[str, Field(max_length=265)] | None = Field(
+    owner: Holder | None = Field(
+        default=None, description="Who is its owning team: as `holder`, or `none`."
+    )
+    holder: Holder | None = Field(
         default=None, description="Who holds any role: an organisation, or contact:<opaque id>."
     )
     phase: Literal["unknown"] | Phase | None = None
@@ -40,18 +43,21 @@ async def service_filter(asked: Asked, query: ServiceListQuery) -> ServiceFilter
     """
     return ServiceFilter(
         listed=_LISTED[query.listed],
-        organisation=await _organisation(asked, query.organisation, "organisation"),
-        owner=await _organisation(asked, query.owner, "owner"),
+        organisation=await organisation_named(asked, query.organisation, "organisation"),
+        owner=await organisation_named(asked, query.owner, "owner"),
         phase="" if query.phase == "unknown" else query.phase,
         kind=query.kind,
         visibility=query.visibility,
-        holder=await _organisation(asked, query.holder, "holder"),
+        holder=await organisation_named(asked, query.holder, "holder"),
         search=query.q,
     )
 
 
-async def _organisation(asked: Asked, reference: str | None, parameter: str) -> str | None:
-    """The id behind a filter's reference; `none` becomes the empty text."""
+async def organisation_named(asked: Asked, reference: str | None, parameter: str) -> str | None:
+    """The id behind a filter's reference; `none` becomes the empty text.
+
+    Raises: Problem `bad-query` when nothing answers to it.
+    """
     if reference is None or CONTACT_PATTERN.fullmatch(reference):
         return reference
     if reference == NONE:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from services.registry.organisations.decider import (
+    ORGANISATION,
     aliases_in,
     free_slug,
     new_names,
@@ -30,6 +31,7 @@ from shared.commands.history import History, category_of_facts
 from shared.commands.refusals import NotFoundError, NotKnownAtError, Refusal
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.events.model import EventData
+from shared.contracts.events.organisations import OrganisationKind
 from shared.contracts.events.services import (
     Phase,
     RoleAssigned,
@@ -87,6 +89,16 @@ class LaterHandOverError(
     advice="Choose an effective time behind the later hand-over.",
 ):
     """A hand-over in the past would contradict one that is already recorded."""
+
+
+class TeamKeepsNoServiceError(
+    Refusal,
+    slug="team-keeps-no-service",
+    title="A team holds roles, but keeps no service",
+    advice="Let the organisation above the team keep the service, and let the team be its "
+    "owning-team.",
+):
+    """A team sends nothing for itself, so nobody could change what it kept."""
 
 
 SERVICE = category_of_facts("service", service_facts)
@@ -169,8 +181,17 @@ def register(
 def _organisation(command: RegisterService, context: Context, view: View) -> str | None:
     if command.organisation is None:
         return context.principal.organisation
-    organisation = require_organisation(view, context, command.organisation, "/organisation")
+    organisation = _new_keeper(view, context, command.organisation)
     context.require_keeper(organisation, "the organisation")
+    return organisation
+
+
+def _new_keeper(view: View, context: Context, reference: str) -> str:
+    """The organisation that is to keep a service; no team, since none submits for itself."""
+    organisation = require_organisation(view, context, reference, "/organisation")
+    history = view.load(ORGANISATION, organisation).state
+    if history.at("kind", context.effective_at) == OrganisationKind.TEAM:
+        raise TeamKeepsNoServiceError("the organisation is a team", "/organisation")
     return organisation
 
 
@@ -220,7 +241,7 @@ def _changed_attributes(attributes: Attributes | None, service: _Target) -> Sour
 def move(command: MoveService, target: str | None, context: Context, view: View) -> Decision:
     """Let another organisation keep the service from the effective time on."""
     service = _target(view, target, context)
-    organisation = require_organisation(view, context, command.organisation, "/organisation")
+    organisation = _new_keeper(view, context, command.organisation)
     before = service.now("organisation")
     if before == organisation:
         return service.unchanged()

@@ -1,15 +1,18 @@
 """What a superuser changes in the database is named by its position."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from cli.verifying import verify_and_keep
 from deploy.local.launcher import BackingServices
 from shared.audit.audit import audit_log
 from shared.audit.checkpoint import CheckpointError, format_checkpoint, make_checkpoint
 from shared.audit.checkpoint import parse_checkpoint as parse
 from shared.audit.findings import Fault
 from shared.audit.postgres_source import SourceUnreadableError
+from shared.clock import SystemClock
 from tests.integration.audit.audited_log import SIZE, AuditedLog, with_database, write_log
 
 MADE_AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -185,3 +188,21 @@ async def test_log_that_is_not_there_cannot_be_read(log: AuditedLog, statement: 
 async def test_database_that_is_not_there_cannot_be_read(log: AuditedLog) -> None:
     with pytest.raises(SourceUnreadableError, match="cannot be reached"):
         await audit_log(with_database(log.reader_dsn, "audit_nowhere"))
+
+
+async def test_a_kept_checkpoint_is_held_against_the_log_before_it_is_replaced(
+    audit_backing: BackingServices, log: AuditedLog, tmp_path: Path
+) -> None:
+    path, clock = tmp_path / "checkpoint.json", SystemClock()
+    other = await write_log(audit_backing.postgres_dsn, source="other")
+    (first,) = await verify_and_keep(path, {"registry": log.reader_dsn}, None, clock)
+    kept = path.read_bytes()
+    (again,) = await verify_and_keep(path, {"registry": log.reader_dsn}, None, clock)
+    assert first == again
+    replaced = path.read_bytes()
+    assert replaced != kept
+
+    (report,) = await verify_and_keep(path, {"registry": other.reader_dsn}, None, clock)
+
+    assert at(report.first_fault)[1] == "checkpoint-mismatch"
+    assert path.read_bytes() == replaced

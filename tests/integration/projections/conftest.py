@@ -11,6 +11,7 @@ import pytest_asyncio
 from deploy.local.launcher import BackingServices, backing_services
 from shared.clock import SystemClock
 from shared.database.provision import DatabaseAccess
+from tests.integration.projections.both_services import World, both_services
 from tests.integration.projections.log_with_services import ServiceLog, make_database, open_log
 
 Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
@@ -66,3 +67,11 @@ class MovableClock(SystemClock):
 @pytest.fixture
 def clock() -> MovableClock:
     return MovableClock()
+
+
+@pytest_asyncio.fixture
+async def world(
+    log: ServiceLog, other_log: ServiceLog, clock: MovableClock
+) -> AsyncIterator[World]:
+    async with both_services(log, other_log, clock) as world:
+        yield world

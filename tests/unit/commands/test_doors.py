@@ -1,6 +1,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,9 @@ from shared.auth.principals import Principal, Role
 from shared.commands.command import CommandType
 from shared.commands.doors import Doors, HttpCommand, kafka_principal
 from shared.commands.refusals import NotFoundError, Refusal
+from shared.commands.routes import command_routes
 from shared.eventstore.types import PendingCommand
+from shared.eventstore.writer import LogWriter
 from shared.http.problems import Problem
 from tests.support.builders import (
     CABINET,
@@ -208,7 +210,9 @@ def test_a_missing_member_is_named(doors: Doors, member: str) -> None:
 
 @pytest.mark.parametrize("tree", [None, [], "x", 7, True])
 def test_what_is_no_object_is_refused(doors: Doors, tree: object) -> None:
-    assert refused(doors, tree).kind.slug == "invalid-request"
+    problem = refused(doors, tree)
+    assert problem.kind.slug == "invalid-request"
+    assert [fault.detail for fault in problem.errors] == ["must be an object"]
 
 
 @pytest.mark.parametrize("subject", ["licence-finder", LICENCES, "contact:jane", "crm:\u200b"])
@@ -365,3 +369,12 @@ def test_a_rule_points_at_the_member_of_an_http_body(doors: Doors) -> None:
     with pytest.raises(NotFoundError) as refusal:
         command.decide(an_estate())
     assert refusal.value.pointer == "/organisation"
+
+
+def test_a_command_without_required_members_needs_no_body(doors: Doors) -> None:
+    routes = command_routes(doors, cast("LogWriter", None))
+    free = {route.operation_id for route in routes if not route.body_required}
+    assert free == {
+        *("service_retire", "service_delist", "service_reinstate", "service_change_details"),
+        *("dependency_change", "dependency_withdraw"),
+    }

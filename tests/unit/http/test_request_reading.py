@@ -73,3 +73,24 @@ def test_a_thousand_faults_are_not_all_told() -> None:
 
 def test_a_query_is_decoded_once() -> None:
     assert read_query("a=%2541&b=x+y&c") == {"a": "%41", "b": "x y", "c": ""}
+
+
+class Wanted(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phase: Literal["unknown", "alpha", "live"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("raw", "model", "detail"),
+    [
+        (b'{"pets":[{"kind":"dog"}]}', Home, "Field required"),
+        (b"[]", Home, "must be an object"),
+        (b'{"pets":{}}', Home, "must be an array"),
+        (b'{"phase":"canary"}', Wanted, "must be 'unknown', 'alpha' or 'live'"),
+    ],
+)
+def test_a_fault_is_said_once_and_in_words(raw: bytes, model: type[BaseModel], detail: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_model(raw, parse_json(raw), model)
+    assert [fault.detail for fault in refused.value.errors] == [detail]

@@ -118,3 +118,9 @@ def test_any_json_is_read_as_others_read_it_or_refused(value: Any, ascii_only: b
 def test_bidirectional_controls_are_found() -> None:
     assert has_bidi_controls("pay\u202eroll")
     assert not has_bidi_controls("payroll \u05d0")
+
+
+def test_a_control_character_is_refused_in_plain_words() -> None:
+    with pytest.raises(BadJson) as refused:
+        parse_json(b'{"a": "\x01"}')
+    assert refused.value.detail == "is not JSON: Invalid control character at character 7"

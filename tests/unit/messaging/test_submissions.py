@@ -43,6 +43,29 @@ def test_a_submission_is_named_as_far_as_it_can_be_read() -> None:
     assert (name.source, name.id) == (None, None)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"1.5",
+        b"9" * 5000,
+        b'"\\ud800"',
+        b'{"a":1,"a":2}',
+        b'"\xff"',
+    ],
+)
+def test_a_submission_is_named_even_where_its_data_are_no_strict_json(data: bytes) -> None:
+    name = name_submission(b'{"source":"crm","id":"7","data":' + data + b"}")
+    assert (name.source, name.id) == ("crm", "7")
+
+
+@pytest.mark.parametrize("raw", [b"[" * 900_000, b'{"source":"crm","id":"7","data":' + b"[" * 9000])
+def test_what_is_nested_too_deep_has_no_name(raw: bytes) -> None:
+    assert name_submission(raw).id is None
+
+
 @given(st.one_of(IDS, st.text(st.characters(codec="ascii"), max_size=201)))
 def test_an_id_is_read_from_a_record_as_the_door_takes_it(text: str) -> None:
     raw = orjson.dumps({"source": "crm", "id": text})

@@ -18,6 +18,7 @@ from services.registry.services.commands import (
 from services.registry.services.decider import (
     ServiceAlreadyRegisteredError,
     ServiceAlreadyRetiredError,
+    TeamKeepsNoServiceError,
 )
 from shared.commands.refusals import (
     NotFoundError,
@@ -46,11 +47,13 @@ from tests.support.builders import (
     LICENCES,
     LONG_AGO,
     PUBLISHING,
+    TEAM,
     TREASURY,
     emitter,
     event,
     organisation,
     service,
+    team,
 )
 from tests.support.clock import NOON
 from tests.support.given import NEW_ID, Given, given
@@ -477,3 +480,11 @@ def test_set_visibility_to_the_same_changes_nothing() -> None:
     log.when(decider.set_visibility, SetVisibility(visibility=Visibility.PUBLIC), LICENCES).then(
         ServiceVisibilitySet(visibility=Visibility.PUBLIC)
     )
+
+
+def test_a_team_keeps_no_service() -> None:
+    log = given(organisation(), team(), service())
+    refused = TeamKeepsNoServiceError, "/organisation"
+    log.when(decider.move, MoveService(organisation="team-one"), LICENCES).then_refused(*refused)
+    command = RegisterService(name="Passports", kind=ServiceKind.API, organisation=TEAM)
+    log.when(decider.register, command).then_refused(*refused)
