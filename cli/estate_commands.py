@@ -284,20 +284,18 @@ def gaps(
     query = {"as_of": as_of, "known_at": known_at}
     paths = {
         "registry": f"/v1/gaps?limit={min(limit or 10, 200)}",
-        "dependencies": "/v1/unresolved",
+        "dependencies": f"/v1/unresolved?limit={min(limit or 10, 200)}",
     }
     answer = run(_both(state, key_file, paths, query))
     if as_json:
         show_json(answer)
     else:
-        _show_gaps(answer["registry"], answer["dependencies"], limit or 10)
+        _show_gaps(answer["registry"], answer["dependencies"])
     if answer["dependencies"] is None:
         raise typer.Exit(1)
 
 
-def _show_gaps(
-    registry: Mapping[str, Any], dependencies: Mapping[str, Any] | None, limit: int
-) -> None:
+def _show_gaps(registry: Mapping[str, Any], dependencies: Mapping[str, Any] | None) -> None:
     rows = table("Gap", "Count", "The first of them")
     rows.columns[1].justify = "right"
     for name, gap in registry.items():
@@ -305,8 +303,7 @@ def _show_gaps(
             first = [str(one.get("slug")) for one in gap.get("first") or []]
             rows.add_row(cell(_words(name)), cell(gap.get("count")), cell(", ".join(first)))
     if dependencies is not None:
-        names = [str(one.get("name")) for one in dependencies.get("items") or []]
-        first_names = ", ".join(names[:limit])
-        rows.add_row(cell("needed, not registered"), cell(len(names)), cell(first_names))
+        names = ", ".join(str(one.get("name")) for one in dependencies.get("items") or [])
+        rows.add_row(cell("needed, not registered"), cell(dependencies.get("count")), cell(names))
     show(rows)
     caption(registry, "of each gap the first")

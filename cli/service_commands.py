@@ -214,13 +214,9 @@ async def _dependents_of_external(
     dependencies: Service, name: str, query: Mapping[str, str | None]
 ) -> dict[str, Any] | None:
     """What depends on an end that is no service, in the form of a walk; None when nothing does."""
-    moment = {name: query[name] for name in ("as_of", "known_at")}
-    found = await dependencies.whole_list("/v1/dependencies", moment)
-    edges = [
-        edge
-        for edge in found["items"]
-        if edge["to"]["name"] == name and edge["to"]["form"] not in {"service", "unresolved"}
-    ]
+    asked = {"to": name, "as_of": query["as_of"], "known_at": query["known_at"]}
+    found = await dependencies.whole_list("/v1/dependencies", asked)
+    edges = found["items"]
     if not edges:
         return None
     items = [{"depth": 1, "end": edge["from"], "through": edge} for edge in edges]

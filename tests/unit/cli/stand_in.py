@@ -51,6 +51,7 @@ class Query(BaseModel):
     wait_s: str | None = None
     source: str | None = None
     id: str | None = None
+    to: str | None = None
 
 
 def service(slug: str, name: str, **more: Any) -> dict[str, Any]:
@@ -239,10 +240,11 @@ class StandIn:
 
         async def handle(call: Call[Any, Query]) -> Reply:
             query = self.note(call)
+            asked = [one for one in items if query.to in {None, one.get("to", {}).get("name")}]
             start = int(query.cursor or 0)
             end = start + min(PAGE, int(query.limit or 50))
-            after = str(end) if end < len(items) else None
-            return Reply(body={"items": items[start:end], "next": after, **_WHERE})
+            after = str(end) if end < len(asked) else None
+            return Reply(body={"items": asked[start:end], "next": after, **_WHERE})
 
         return handle
 
@@ -310,7 +312,9 @@ class StandIn:
             "/v1/owners": self.say({"items": SUMMARY["organisations"], **_WHERE}),
             "/v1/summary": self.say(SUMMARY),
             "/v1/gaps": self.say(GAPS),
-            "/v1/unresolved": self.say({"items": [{"name": "a:b", "dependencies": ["dep_1"]}]}),
+            "/v1/unresolved": self.say(
+                {"count": 1, "items": [{"name": "a:b", "dependencies": ["dep_1"]}]}
+            ),
             "/v1/log": self.say(LOG),
             "/v1/changes": self.changes,
             "/v1/submissions": self.look_up,
