@@ -45,11 +45,17 @@ SELECT position::bigint, stream_version::integer, recorded_at::timestamptz, leaf
 FROM log.events ORDER BY position
 """
 _COMMANDS: Final = """
-SELECT key, first_position, last_position FROM log.commands
-WHERE (first_position IS NULL) <> (last_position IS NULL)
-    OR first_position < 1 OR first_position > last_position
-    OR last_position > (SELECT coalesce(max(position), 0) FROM log.events)
-ORDER BY last_position LIMIT 1
+WITH spans AS (
+    SELECT first_position AS first, last_position AS last,
+        lag(last_position, 1, 0::bigint) OVER (ORDER BY first_position) + 1 AS expected
+    FROM log.commands WHERE first_position IS NOT NULL OR last_position IS NOT NULL
+    UNION ALL
+    SELECT (SELECT coalesce(max(position), 0) FROM log.events) + 1, NULL,
+        (SELECT coalesce(max(last_position), 0) FROM log.commands) + 1
+)
+SELECT least(first, expected) AS position FROM spans
+WHERE first IS DISTINCT FROM expected OR first > last
+ORDER BY position LIMIT 1
 """
 _CLAIMS: Final = """
 SELECT c.kind, c.position FROM log.claims c
@@ -78,9 +84,8 @@ class LogSnapshot:
         faults = []
         command = await fetch(_COMMANDS, timeout=STATEMENT_TIMEOUT_S)
         if command is not None:
-            first, last = command["first_position"], command["last_position"]
-            detail = f"a command points at positions {first} to {last}, which do not exist"
-            faults.append(Fault(None, "command-dangling", detail))
+            detail = "the commands do not account for each event once from here on"
+            faults.append(Fault(command["position"], "command-dangling", detail))
         claim = await fetch(_CLAIMS, timeout=STATEMENT_TIMEOUT_S)
         if claim is not None:
             detail = f"a {claim['kind']} is claimed by an event of another stream or of none"

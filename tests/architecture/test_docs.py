@@ -137,7 +137,7 @@ def test_make_help_lists_every_target_that_is_described() -> None:
     makefile = (ROOT / "Makefile").read_text()
     described = re.findall(r"^(\S+):.*## ", makefile, re.MULTILINE)
     listed = subprocess.run(
-        ["make", "help"],  # noqa: S607 - wherever it is.
+        ["make", "--no-print-directory", "help"],  # noqa: S607 - wherever it is.
         cwd=ROOT,
         capture_output=True,
         text=True,
