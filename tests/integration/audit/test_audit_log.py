@@ -139,12 +139,12 @@ async def test_tampering_is_named(
 
 
 async def test_rewrite_of_everything_is_caught_against_a_kept_checkpoint(
-    audit_backing: BackingServices, written: AuditedLog
+    backing: BackingServices, written: AuditedLog
 ) -> None:
     kept = parse(
         format_checkpoint(make_checkpoint([await audit_log(written.reader_dsn)], MADE_AT)).encode()
     )
-    rewritten = await write_log(audit_backing.postgres_dsn, source="false")
+    rewritten = await write_log(backing.postgres_dsn, source="false")
     assert (await audit_log(rewritten.reader_dsn)).first_fault is None
     report = await audit_log(rewritten.reader_dsn, against=kept)
     assert at(report.first_fault) == (SIZE, "checkpoint-mismatch")
@@ -197,10 +197,10 @@ async def test_database_that_is_not_there_cannot_be_read(log: AuditedLog) -> Non
 
 
 async def test_a_kept_checkpoint_is_held_against_the_log_before_it_is_replaced(
-    audit_backing: BackingServices, log: AuditedLog, tmp_path: Path
+    backing: BackingServices, log: AuditedLog, tmp_path: Path
 ) -> None:
     path, clock = tmp_path / "checkpoint.json", SystemClock()
-    other = await write_log(audit_backing.postgres_dsn, source="other")
+    other = await write_log(backing.postgres_dsn, source="other")
     (first,) = await verify_and_keep(path, {"registry": log.reader_dsn}, None, clock)
     kept = path.read_bytes()
     (again,) = await verify_and_keep(path, {"registry": log.reader_dsn}, None, clock)

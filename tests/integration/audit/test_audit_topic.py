@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.local.launcher import BackingServices, KafkaAccess
+from deploy.local.launcher import KafkaAccess
 from shared.audit.audit import audit_log
 from shared.audit.findings import LogReport
 from shared.audit.kafka_source import topic_name
@@ -47,11 +47,6 @@ async def publish(
 @pytest.fixture
 def publication() -> int:
     return uuid4().int % 2**30 + 1
-
-
-@pytest.fixture
-def kafka(audit_backing: BackingServices) -> KafkaAccess:
-    return audit_backing.kafka
 
 
 async def audit(log: AuditedLog, kafka: KafkaAccess, publication: int) -> LogReport:

@@ -1,7 +1,6 @@
 """Owns the fixtures of the change feed: a database, two hand-fed logs, a server."""
 
 import itertools
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest_asyncio
 
 import shared.eventstore
 import shared.projections
-from deploy.local.launcher import BackingServices, backing_services
+from deploy.local.launcher import BackingServices
 from services.notifications.changes.feed import ChangeFeed
 from services.notifications.changes.limits import FeedLimits
 from services.notifications.changes.routes import change_routes
@@ -35,18 +34,10 @@ MakeDatabase = Callable[[], Awaitable[DatabaseAccess]]
 Serve = Callable[..., AbstractAsyncContextManager[tuple[ChangeFeed, aiohttp.ClientSession]]]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def notifications_backing() -> AsyncIterator[BackingServices]:
-    # Not below pytest's own folder: a run beside this one would close it to the server's user.
-    with tempfile.TemporaryDirectory(prefix="changes-", ignore_cleanup_errors=True) as folder:
-        async with backing_services(Path(folder), kafka=False) as backing:
-            yield backing
-
-
 @pytest.fixture
-def make_database(notifications_backing: BackingServices) -> MakeDatabase:
+def make_database(backing: BackingServices) -> MakeDatabase:
     async def make() -> DatabaseAccess:
-        return await _database(notifications_backing)
+        return await _database(backing)
 
     return make
 
@@ -75,8 +66,8 @@ async def _forget_generations(access: DatabaseAccess) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_database(notifications_backing: BackingServices) -> DatabaseAccess:
-    return await _database(notifications_backing)
+async def shared_database(backing: BackingServices) -> DatabaseAccess:
+    return await _database(backing)
 
 
 @pytest_asyncio.fixture
