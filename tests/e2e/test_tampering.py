@@ -29,7 +29,6 @@ _CHANGES = {
     "the version": "stream_version = stream_version + 1000000 + $2::int",
     "the type": "type = type || $2::int",
     "the time": "recorded_at = recorded_at + make_interval(secs => 0.000001 + $2::int * 0)",
-    "the position": "position = position + 1000000 + $2::int",
 }
 
 
@@ -61,12 +60,12 @@ async def row_at(connection: Connection, position: int) -> AsyncIterator[asyncpg
     """A row for changing; it is as it was afterwards."""
     (row,) = await connection.fetch("SELECT * FROM log.events WHERE position = $1", position)
     tree = await connection.fetchval("SELECT tree FROM log.head")
-    moved = "DELETE FROM log.events WHERE position = $1 OR position > 1000000"
+    changed = "DELETE FROM log.events WHERE position = $1"
     try:
         yield row
     finally:
         async with connection.transaction():
-            await connection.execute(moved, position)
+            await connection.execute(changed, position)
             await connection.execute(_RESTORE, *row)
             await connection.execute("UPDATE log.head SET tree = $1", tree)
 
@@ -87,6 +86,23 @@ async def test_changed_column_is_found_where_it_is(
     assert code == 1
     assert faults.pop(log)["position"] == position
     assert list(faults.values()) == [None]
+
+
+async def test_changed_order_is_found_where_it_begins(
+    demonstrated: Demonstrated, chosen: E2eConfig
+) -> None:
+    last = demonstrated.first.report["logs"]["registry"]["position"]
+    position = seeded(chosen.seed).randint(1, last - 1)
+    async with superuser(demonstrated, "registry") as connection:
+        await _swap_with_next(connection, position)
+        try:
+            code, faults = await verified(demonstrated)
+        finally:
+            await _swap_with_next(connection, position)
+
+    assert code == 1
+    assert faults["registry"]["position"] == position
+    assert faults["dependencies"] is None
 
 
 async def test_removed_event_is_found_where_it_was(demonstrated: Demonstrated) -> None:
@@ -117,6 +133,15 @@ async def test_consistent_rewrite_is_found_by_a_checkpoint_and_by_the_topic(
     assert against[1]["registry"]["reason"] == "checkpoint-mismatch"
     assert with_topic[1]["registry"]["position"] == position
     assert restored == (0, {"registry": None, "dependencies": None})
+
+
+async def _swap_with_next(connection: Connection, position: int) -> None:
+    """At once: what follows the log must not see an event behind its head."""
+    move = "UPDATE log.events SET position = $2 WHERE position = $1"
+    aside = position + 1_000_000
+    async with connection.transaction():
+        for one, other in ((position, aside), (position + 1, position), (aside, position + 1)):
+            assert await connection.execute(move, one, other) == "UPDATE 1"
 
 
 async def _a_hand_over(connection: Connection) -> int:
