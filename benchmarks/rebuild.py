@@ -44,7 +44,7 @@ async def run(bench: Bench, size: int) -> Report:
 
     async def from_topic() -> float:
         def open_feed() -> Feed:
-            return TopicFeed("registry", 1, bench.kafka, SystemClock())
+            return TopicFeed("registry", bench.kafka, SystemClock())
 
         return await _rebuilt(bench, size, open_feed, found)
 

@@ -181,6 +181,7 @@ async def local_estate(
     on_progress: Callable[[str], None] = lambda _text: None,
     services: tuple[str, ...] = SERVICES,
     kafka_secure: bool = False,
+    kafka_nodes: int = 1,
 ) -> AsyncIterator[LocalEstate]:
     """Run a whole estate until the context closes; the same folder resumes the same estate.
 
@@ -190,7 +191,10 @@ async def local_estate(
     async with AsyncExitStack() as stack:
         backing = await stack.enter_async_context(
             backing_services(
-                state_dir / "backing", kafka_secure=kafka_secure, on_progress=on_progress
+                state_dir / "backing",
+                kafka_secure=kafka_secure,
+                kafka_nodes=kafka_nodes,
+                on_progress=on_progress,
             )
         )
         await _require_kafka(KafkaSettings(**asdict(backing.kafka)))

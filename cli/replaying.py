@@ -36,8 +36,6 @@ PROJECTIONS: Final[Mapping[str, tuple[str, Projection]]] = {
 }
 """Every read model, and the service whose database holds it."""
 
-_PUBLICATION: Final = 1
-
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
@@ -142,7 +140,7 @@ async def _feeds(
 
     def open_feed(log: str) -> Feed:
         if source == "topic":
-            return TopicFeed(log, _PUBLICATION, kafka, SystemClock())
+            return TopicFeed(log, kafka, SystemClock())
         return LogFeed(LogReader(pools[log], log))
 
     try:

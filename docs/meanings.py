@@ -7,7 +7,7 @@ from typing import Final
 
 VARIABLES: Final = {
     "<SERVICE>_DATABASE_DSN": "Database of the service, as its `_app` role. A secret.",
-    "<SERVICE>_OWNER_DSN": "The same database as its `_owner` role; read by `migrate` only. "
+    "<SERVICE>_OWNER_DSN": "The same database as its `_owner` role; read by `migrate` and `log`. "
     "A secret.",
     "<SERVICE>_HTTP_HOST": "Address to listen on.",
     "<SERVICE>_HTTP_PORT": "Port to listen on; 0 takes a free one.",

@@ -11,14 +11,15 @@ from shared.http.openapi import ServiceInfo
 from shared.http.routing import METRICS, build_app
 from shared.messaging.topic_feed import TopicFeed
 from shared.projections.feed import Feed
+from shared.projections.generations import Generation
 from shared.projections.read_models import ReadModels
+from shared.projections.rebuild import rebuild
 from shared.projections.runner import ProjectionRunner
-from shared.service.components import PoolComponent, make_pool
+from shared.service.components import PoolComponent, make_pool, running
 from shared.service.config import EstateSettings
 from shared.service.gauges import Gauges, watch_runner
 from shared.service.log_service import (
     MIGRATIONS,
-    PUBLICATION,
     VERSION,
     BuiltService,
     make_authenticator,
@@ -38,10 +39,15 @@ def build(
     kafka = estate.kafka()
 
     def open_feed(log: str) -> Feed:
-        return TopicFeed(log, PUBLICATION, kafka, clock)
+        return TopicFeed(log, kafka, clock)
 
     pool = make_pool(dsn, INFO.name, max_size=2)
     models = ReadModels(dsn, CHANGES, clock)
+
+    async def rebuild_model() -> Generation:
+        async with running((models,)):
+            return await rebuild(CHANGES, open_feed, models, clock)
+
     runner = ProjectionRunner(CHANGES, open_feed, models, clock)
     feed = ChangeFeed(models)
     authenticator = make_authenticator(estate, clock)
@@ -57,4 +63,5 @@ def build(
     )
     app.on_shutdown.append(feed.end_streams)
     gauges = Gauges([watch_runner(app[METRICS], runner)])
-    return BuiltService(app, (PoolComponent(pool), models, runner, feed, gauges))
+    components = (PoolComponent(pool), models, runner, feed, gauges)
+    return BuiltService(app, components, rebuild_model)

@@ -4,6 +4,7 @@ Must not connect to Kafka.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 LOGS: Final = ("registry", "dependencies")
@@ -22,6 +23,7 @@ SUBMISSION_TOPIC_CONFIG: Final = {
 }
 MAX_EVENT_BYTES: Final = 512 * 1024
 
+_PUBLICATION: Final = re.compile(r"[1-9][0-9]{0,8}")
 _SUBMISSIONS: Final = re.compile(
     r"estate\.(?P<service>[a-z]+)\.submissions\.(?P<organisation>org_[0-9a-f]{32})"
 )
@@ -35,6 +37,13 @@ def events_topic(log: str, publication: int) -> str:
 def events_prefix(log: str) -> str:
     """How the name of every publication of a log begins."""
     return f"estate.{log}.events."
+
+
+def newest_publication(log: str, topics: Iterable[str]) -> int:
+    """The highest number of a publication of the log among these topics; 0 when there is none."""
+    prefix = events_prefix(log)
+    numbers = (topic.removeprefix(prefix) for topic in topics if topic.startswith(prefix))
+    return max((int(n) for n in numbers if _PUBLICATION.fullmatch(n)), default=0)
 
 
 def submissions_topic(service: str, organisation: str) -> str:

@@ -36,6 +36,10 @@ _STREAM: Final = """
 SELECT body FROM log.events WHERE stream = $1 AND stream_version > $2
 ORDER BY stream_version LIMIT $3
 """
+_REPAIRS: Final = """
+SELECT act, done_by, reason, lifted, position, timeline, publication, done_at
+FROM log.repairs ORDER BY number
+"""
 _RECORDED_AT: Final = "SELECT recorded_at FROM log.events WHERE position = $1"
 
 
@@ -55,6 +59,23 @@ class LogHead:
     def where(self) -> Position:
         """The head as a position."""
         return Position(self.log, self.position, self.timeline)
+
+
+@dataclass(frozen=True, slots=True)
+class LogRepair:
+    """What an operator did to the log as a whole; where it stood after it.
+
+    `lifted` is the halt that it ended.
+    """
+
+    act: str
+    done_by: str
+    reason: str
+    lifted: str | None
+    position: int
+    timeline: int
+    publication: int
+    done_at: datetime
 
 
 async def open_log(connection: Connection, log: str) -> None:
@@ -109,6 +130,11 @@ class LogReader:
             root=Frontier.from_bytes(row["position"], row["tree"]).root(),
             halted=row["halted"],
         )
+
+    async def repairs(self) -> list[LogRepair]:
+        """Read what operators did to the log, first to last."""
+        rows = await self._pool.fetch(_REPAIRS, timeout=self._timeout_s)
+        return [LogRepair(*row) for row in rows]
 
     async def after(self, position: int, limit: int) -> list[Event]:
         """Read at most `limit` events behind `position` (exclusive; 0 = start), ascending."""

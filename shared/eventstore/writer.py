@@ -384,6 +384,9 @@ class LogWriter:
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
+            # Perhaps to a promoted standby, which may hold another history of the same length.
+            self._cache.forget()
+            self._cache.position = 0
             self._connection = await self._connect()
         return self._connection
 

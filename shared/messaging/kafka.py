@@ -242,7 +242,8 @@ class KafkaAdmin:
     ) -> None:
         """Make the topics that are missing, from their names and settings; check those that exist.
 
-        Three replicas, two of them in sync, where there are three brokers or more.
+        Three replicas, two of them in sync, where there are three brokers or more, or were when
+        another topic was made.
 
         Raises: TopicMisconfiguredError; KafkaUnreachableError.
         """
@@ -262,8 +263,7 @@ class KafkaAdmin:
         self, name: str, config: Mapping[str, str], partitions: int, replication: int | None
     ) -> None:
         async with reaching_kafka(START_DEADLINE_S):
-            brokers = len((await self._admin.describe_cluster())["brokers"])
-            copies = replication or min(_LARGEST_REPLICATION, brokers)
+            copies = replication or await self._copies()
             settings = dict(config)
             if copies >= _LARGEST_REPLICATION:
                 settings.setdefault("min.insync.replicas", str(copies - 1))
@@ -272,6 +272,16 @@ class KafkaAdmin:
             while not await self._has_leader(name):
                 await asyncio.sleep(0.05)
         _log.info("topic_created", topic=name, replication=copies)
+
+    async def _copies(self) -> int:
+        """No fewer than another topic has: a broker that is away now must not cost a copy for ever.
+
+        Kafka gives it its copy once it is back.
+        """
+        brokers = len((await self._admin.describe_cluster())["brokers"])
+        topics = await self._admin.describe_topics()
+        most = max((len(p["replicas"]) for t in topics for p in t["partitions"]), default=1)
+        return min(_LARGEST_REPLICATION, max(brokers, most))
 
     async def _has_leader(self, name: str) -> bool:
         for topic in await self._admin.describe_topics():

@@ -24,7 +24,7 @@ _TAKE: Final = """
 UPDATE messaging.leases
 SET holder = $2, epoch = epoch + 1, expires_at = clock_timestamp() + $3
 WHERE name = $1 AND (expires_at < clock_timestamp() OR holder = $2)
-RETURNING epoch
+RETURNING epoch, pg_postmaster_start_time() AS server
 """
 # Committed with synchronous_commit on whatever the session's setting: by the order of the WAL,
 # all that was read before is then on the standby too.
@@ -33,7 +33,7 @@ UPDATE messaging.leases
 SET expires_at = clock_timestamp() + $4
 FROM (SELECT set_config('synchronous_commit', 'on', true) AS level) AS durable
 WHERE name = $1 AND holder = $2 AND epoch = $3 AND durable.level = 'on'
-RETURNING epoch
+RETURNING epoch, pg_postmaster_start_time() AS server
 """
 _RELEASE: Final = """
 UPDATE messaging.leases SET expires_at = '-infinity'
@@ -42,7 +42,11 @@ WHERE name = $1 AND holder = $2 AND epoch = $3
 
 
 class LeaseLostError(Exception):
-    """Another process holds the lease now, or the standby did not confirm the renewal."""
+    """Another process holds the lease now, or the standby did not confirm the renewal.
+
+    Or another server answered than the one it was taken from: a pool makes its connections anew in
+    silence, and a standby that was promoted may lack what was read before.
+    """
 
 
 class Lease:
@@ -58,6 +62,7 @@ class Lease:
         self._ttl = timedelta(seconds=ttl_s)
         self._timeout_s = timeout_s
         self._valid_until = float("-inf")
+        self._server: object = None
         self.epoch = 0
 
     @property
@@ -73,13 +78,13 @@ class Lease:
     async def take(self) -> bool:
         """Take the lease if it is free, expired or ours; each success has a new epoch."""
         asked_at = self._clock.monotonic()
-        epoch = await self._pool.fetchval(
+        taken = await self._pool.fetchrow(
             _TAKE, self._name, self._holder, self._ttl, timeout=self._timeout_s
         )
-        if epoch is None:
+        if taken is None:
             return False
         self._hold(asked_at)
-        self.epoch = epoch
+        self.epoch, self._server = taken["epoch"], taken["server"]
         return True
 
     async def renew(self) -> None:
@@ -96,13 +101,13 @@ class Lease:
         async with self._pool.acquire(timeout=self._timeout_s) as connection:
             connection.add_log_listener(listen)
             try:
-                epoch = await connection.fetchval(
+                renewed = await connection.fetchrow(
                     _RENEW, self._name, self._holder, self.epoch, self._ttl, timeout=self._timeout_s
                 )
             finally:
                 connection.remove_log_listener(listen)
         # A warning is a cancelled wait for the standby: committed here, perhaps not there.
-        if epoch is None or warnings:
+        if renewed is None or renewed["server"] != self._server or warnings:
             self._valid_until = float("-inf")
             raise LeaseLostError(self._name)
         self._hold(asked_at)

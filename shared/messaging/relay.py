@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from shared.background import Background
 from shared.clock import Clock
-from shared.contracts.topics import EVENT_TOPIC_CONFIG, events_topic
+from shared.contracts.topics import EVENT_TOPIC_CONFIG, events_topic, newest_publication
 from shared.eventstore.reader import HeadSignal, LogReader, Pool
 from shared.failpoints import reach
 from shared.messaging.kafka import (
@@ -192,6 +192,7 @@ class Relay:
         async with contextlib.AsyncExitStack() as stack:
             reader = await self._open_topic(topic)
             stack.push_async_callback(reader.close)
+            await self._check_newest(reader)
             position, self._end_offset = await prove_tail(reader, self._reader, self._noted)
             if head.halted is not None:
                 raise RelayStoppedError("halted", head.halted)
@@ -214,6 +215,20 @@ class Relay:
         except TopicMissingError as error:
             detail = f"{topic} is gone, but had {self._noted} events"
             raise RelayStoppedError("topic-lost", detail) from error
+
+    async def _check_newest(self, reader: TopicReader) -> None:
+        """Make sure that readers follow this publication: a higher number wins.
+
+        A database that was restored to before that one was begun does not know of it; neither does
+        one that was left running when a copy of it took its place.
+        """
+        newest = newest_publication(self._reader.log, await reader.topics())
+        # The head is read after the topics: it can only be further by then.
+        known = (await self._log.head()).publication
+        if newest > known:
+            await self._log.note_published(newest, 0)
+            detail = f"Kafka has publication {newest}, the log knows {known} only"
+            raise RelayStoppedError("forked", detail)
 
     async def _publish(self, session: "_Session") -> None:
         events = await self._look(session, self._status.position)
@@ -316,6 +331,7 @@ class Relay:
         if not await self._lease.renew_when_due(limits.lease_renew_s):
             return True
         await self._note(session)
+        await self._check_newest(session.reader)
         return await session.reader.end() >= self._end_offset
 
     async def _note(self, session: "_Session") -> None:

@@ -13,7 +13,7 @@ from shared.messaging.topic_reader import Record, TopicReader
 class RelayStoppedError(Exception):
     """Nothing may be published until an operator has looked; `reason` is a stable name.
 
-    Reasons: `forked` (topic and log disagree; the log is halted too), `topic-lost` (the topic no
+    Reasons: `forked` (topics and log disagree; the log is halted too), `topic-lost` (the topic no
     longer holds what was published on it), `topic-unreadable` (it ends with a record that is no
     event), `topic-misconfigured`, `halted` (an operator has not lifted the halt), `fault`.
     """

@@ -1,4 +1,4 @@
-"""Owns following a log on its topic from a checkpoint, proving that it is still the same history.
+"""Owns following a log on its newest topic from a checkpoint, proving that the history is the same.
 
 Must not belong to a consumer group, and must not take silence or an offset on trust.
 """
@@ -12,7 +12,7 @@ import structlog
 
 from shared.clock import Clock
 from shared.contracts.envelope import Event, leaf_of, parse_event
-from shared.contracts.topics import events_topic
+from shared.contracts.topics import events_topic, newest_publication
 from shared.messaging.kafka import Kafka, KafkaUnreachableError
 from shared.messaging.topic_reader import OffsetGoneError, Record, TopicReader
 from shared.projections.feed import (
@@ -95,23 +95,23 @@ def _check_next(event: Event, position: int, timeline: int) -> None:
 
 
 class TopicFeed:
-    """One log as its topic carries it; implements `Feed`.
+    """One log as its newest publication carries it; implements `Feed`.
 
-    `dropped` counts records whose position had been delivered before.
+    A publication with a higher number is found within the proof's interval. It is waited for until
+    it holds the checkpoint's event, since the one before is not written to any more. `dropped`
+    counts records whose position had been delivered before.
     """
 
     def __init__(
         self,
         log: str,
-        publication: int,
         kafka: Kafka,
         clock: Clock,
         *,
         limits: TopicFeedLimits | None = None,
     ) -> None:
         self._name = log
-        self._publication = publication
-        self._topic = events_topic(log, publication)
+        self._publication = 1
         self._kafka = kafka
         self._clock = clock
         self._limits = limits or TopicFeedLimits()
@@ -125,6 +125,10 @@ class TopicFeed:
     def log(self) -> str:
         """The log's name."""
         return self._name
+
+    @property
+    def _topic(self) -> str:
+        return events_topic(self._name, self._publication)
 
     async def read(self, after: Checkpoint, limit: int, wait_s: float) -> FeedBatch:
         """See `Feed.read`. `head` counts records not read yet: exact when there are no repeats.
@@ -191,34 +195,50 @@ class TopicFeed:
 
     async def _place(self, after: Checkpoint) -> tuple[TopicReader, Checkpoint]:
         """Have the consumer right behind `after`, proven no longer ago than the interval."""
-        if self._reader is None:
-            self._reader = await TopicReader.open(
-                self._kafka,
-                self._topic,
-                deadline_s=self._limits.request_deadline_s,
-                fetch_max_bytes=self._limits.fetch_max_bytes,
-            )
-        placed = self._placed
+        placed, last = self._placed, self._reader
         known = placed is not None and _same_place(placed, after)
-        if placed is not None and known:
+        if last is not None and placed is not None and known:
             if self._clock.monotonic() - self._proven_at < self._limits.proof_interval_s:
-                return self._reader, placed
+                return last, placed
             after = placed
-        resume_at = self._next_offset if known else 0
         self._placed = None
-        after = await self._prove(self._reader, after)
+        reader = await self._open_newest(after)
+        resume_at = self._next_offset if known and reader is last else 0
+        after = await self._prove(reader, after)
         if resume_at > self._next_offset:
             # Repeats behind the checkpoint were dropped already.
-            self._reader.seek(resume_at)
+            reader.seek(resume_at)
             self._next_offset = resume_at
         self._proven_at = self._clock.monotonic()
         self._placed = after
-        return self._reader, after
+        return reader, after
+
+    async def _open_newest(self, after: Checkpoint) -> TopicReader:
+        """Have the log's newest publication open, which is none before the checkpoint's."""
+
+        def newest(topics: set[str]) -> int:
+            return max(newest_publication(self._name, topics), after.publication)
+
+        def choose(topics: set[str]) -> str:
+            self._publication = newest(topics)
+            return self._topic
+
+        if self._reader is not None:
+            if newest(await self._reader.topics()) == self._publication:
+                return self._reader
+            await self.close()
+        self._reader = await TopicReader.open_chosen(
+            self._kafka,
+            choose,
+            deadline_s=self._limits.request_deadline_s,
+            fetch_max_bytes=self._limits.fetch_max_bytes,
+        )
+        return self._reader
 
     async def _prove(self, reader: TopicReader, after: Checkpoint) -> Checkpoint:
         """Find the checkpoint's event on the topic and go on behind it.
 
-        Raises: FeedStoppedError; KafkaUnreachableError.
+        Raises: FeedStoppedError; FeedUnavailableError; KafkaUnreachableError.
         """
         first, end = await reader.bounds()
         if after.position == 0:
@@ -230,14 +250,33 @@ class TopicFeed:
             if found and _is_at(found, after):
                 self._next_offset = after.offset + 1
                 return after
-        offset = await self._search(reader, after, first, end)
+        if end == first:
+            raise FeedUnavailableError(f"{self._topic} is empty")
+        self._check_reaches(await reader.record_at(end - 1), after)
+        # Every position before it comes before it at least once.
+        offset = await self._search(reader, after, max(first, after.position - 1), end)
         _log.info("feed_placed_anew", topic=self._topic, position=after.position, offset=offset)
         reader.seek(offset + 1)
         self._next_offset = offset + 1
         return replace(after, offset=offset, publication=self._publication)
 
+    def _check_reaches(self, tail: Record | None, after: Checkpoint) -> None:
+        """Look whether the topic goes as far as the checkpoint, or will never.
+
+        Raises: FeedUnavailableError while it may be on its way; FeedStoppedError.
+        """
+        if tail is None:
+            raise FeedUnavailableError(f"{self._topic} has changed while it was looked at")
+        last = _read(tail, after.log)
+        if last.position >= after.position:
+            return
+        detail = f"{self._topic} ends at {last.where}, before {after.position}"
+        if last.timeline > after.timeline:
+            raise FeedStoppedError("other-history", detail)
+        raise FeedUnavailableError(detail)
+
     async def _search(self, reader: TopicReader, after: Checkpoint, first: int, end: int) -> int:
-        """Read from the start for the event that was applied last."""
+        """Read on from an offset for the event that was applied last."""
         place = f'"position":"{after.position}"'.encode()
         reader.seek(first)
         self._next_offset = first

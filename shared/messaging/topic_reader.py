@@ -4,6 +4,7 @@ Must not interpret a record, and must not wait for ever.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -53,16 +54,40 @@ class TopicReader:
 
         Raises: TopicMissingError; KafkaUnreachableError.
         """
+        return await cls.open_chosen(
+            kafka, lambda _topics: topic, deadline_s=deadline_s, fetch_max_bytes=fetch_max_bytes
+        )
+
+    @classmethod
+    async def open_chosen(
+        cls,
+        kafka: Kafka,
+        choose: Callable[[set[str]], str],
+        *,
+        deadline_s: float,
+        fetch_max_bytes: int,
+    ) -> "TopicReader":
+        """As `open`; the topic is chosen in view of those that there are."""
         consumer = await start_consumer(kafka, partition_fetch_max_bytes=fetch_max_bytes)
         try:
             async with reaching_kafka(deadline_s):
-                _check_listed(topic, await consumer.topics())
+                topics = await consumer.topics()
+            topic = choose(topics)
+            _check_listed(topic, topics)
             consumer.assign([TopicPartition(topic, 0)])
             consumer.pause(TopicPartition(topic, 0))
         except BaseException:
             await drop_consumer(consumer)
             raise
         return cls(consumer, topic, deadline_s)
+
+    async def topics(self) -> set[str]:
+        """Every topic that there is and that this user may see.
+
+        Raises: KafkaUnreachableError.
+        """
+        async with reaching_kafka(self._deadline_s):
+            return await self._consumer.topics()
 
     async def bounds(self) -> tuple[int, int]:
         """The first offset and the one behind the last.

@@ -12,7 +12,13 @@ from typing import Final
 from shared.clock import Clock
 from shared.projections.applying import BatchRefusedError, apply_batch
 from shared.projections.checkpoint import CheckpointMovedError, read_checkpoints
-from shared.projections.feed import Checkpoint, Feed, FeedBatch, FeedUnavailableError
+from shared.projections.feed import (
+    Checkpoint,
+    Feed,
+    FeedBatch,
+    FeedStoppedError,
+    FeedUnavailableError,
+)
 from shared.projections.projection import Connection, Projection
 
 OpenFeed = Callable[[str], Feed]
@@ -77,7 +83,10 @@ async def _copy_from(
 async def batches(
     feed: Feed, after: Checkpoint, to: int, batch_max_events: int
 ) -> AsyncGenerator[FeedBatch, None]:
-    """The batches up to a position; while one is worked on, the next is being read."""
+    """The batches up to a position, or to where the log ends before it.
+
+    While one is worked on, the next is being read.
+    """
 
     def read(behind: Checkpoint) -> "asyncio.Task[FeedBatch] | None":
         left = min(batch_max_events, to - behind.position)
@@ -88,6 +97,8 @@ async def batches(
     try:
         while reading is not None:
             batch = await reading
+            if not batch.events and batch.head <= batch.end.position:
+                return
             empty = _count_empty(feed, batch, empty)
             reading = read(batch.end)
             yield batch
@@ -135,5 +146,21 @@ def _count_empty(feed: Feed, batch: FeedBatch, before: int) -> int:
 
 
 async def known_head(feed: Feed, after: Checkpoint) -> int:
-    """Where the log ends as far as its feed can tell now."""
+    """Where the log ends as far as its feed can tell now; too far where a topic holds repeats."""
     return (await feed.read(after, 1, 0)).head
+
+
+async def holds(feed: Feed, checkpoint: Checkpoint) -> bool:
+    """Whether the event that a checkpoint was taken at is still in the log.
+
+    Raises: FeedStoppedError for any other reason, FeedUnavailableError.
+    """
+    if checkpoint.position == 0:
+        return True
+    try:
+        await feed.read(checkpoint, 1, 0)
+    except FeedStoppedError as stop:
+        if stop.reason != "other-history":
+            raise
+        return False
+    return True

@@ -4,10 +4,11 @@ Must not copy events. Order of locks: the projection's gate, the pointer row, ch
 serving generation, checkpoints of the new one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Final
 
+import asyncpg
 import structlog
 
 from shared.contracts.names import Position
@@ -41,11 +42,14 @@ async def flip(
     new: Generation,
     catch_up: CatchUp,
     now: datetime,
+    *,
+    lost: Collection[str] = (),
 ) -> None:
     """Make a new generation serve, in one transaction; nothing when it does already.
 
     The serving generation stands still meanwhile (reads go on): `catch_up` is called to bring the
-    new one to its positions. For the same version the rows must then be equal, table by table.
+    new one to its positions. For the same version the rows must then be equal, table by table,
+    unless the serving one has applied what a log has `lost` since.
 
     Raises: FlipRefusedError, and what `catch_up` raises; then the old generation goes on.
     """
@@ -55,9 +59,7 @@ async def flip(
         if old is not None and old["generation"] == new.number:
             return
         if old is not None:
-            await _check(
-                connection, projection, old["generation"], old["version"], new, catch_up, now
-            )
+            await _check(connection, projection, old, new, catch_up, now, lost)
         reach("rebuild.before_flip")
         await connection.execute(_RETIRE, projection.name)
         await connection.execute(ACTIVATE, projection.name, new.number)
@@ -70,23 +72,24 @@ async def flip(
 async def _check(
     connection: Connection,
     projection: Projection,
-    old_number: int,
-    old_version: int,
+    old: asyncpg.Record,
     new: Generation,
     catch_up: CatchUp,
     now: datetime,
+    lost: Collection[str],
 ) -> None:
-    if old_version > new.version:
-        raise FlipRefusedError(f"version {old_version} serves, which is newer")
-    old_schema, new_schema = projection.schema(old_number), projection.schema(new.number)
+    if old["version"] > new.version:
+        raise FlipRefusedError(f"version {old['version']} serves, which is newer")
+    old_schema, new_schema = projection.schema(old["generation"]), projection.schema(new.number)
     await connection.execute(USE, old_schema)
     old_at = vector((await lock_checkpoints(connection)).values())
     await catch_up(old_at)
     await connection.execute(USE, new_schema)
     new_at = vector((await lock_checkpoints(connection)).values())
-    same_version = old_version == new.version
-    refuse_vectors(old_at, new_at, equal=same_version)
-    if same_version:
+    comparable = old["version"] == new.version and not lost
+    still_there = {log: at for log, at in old_at.items() if log not in lost}
+    refuse_vectors(still_there, new_at, equal=comparable)
+    if comparable:
         await roll_forward(connection, projection, now)
         await connection.execute(USE, old_schema)
         await roll_forward(connection, projection, now)

@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
-from shared.contracts.names import Position
-from shared.projections.checkpoint import lock_checkpoints, read_checkpoints, vector
+from shared.projections.checkpoint import lock_checkpoints, read_checkpoints
+from shared.projections.feed import Checkpoint
 from shared.projections.projection import Connection, Projection
 from shared.projections.writing import (
     compared_tables,
@@ -169,11 +169,18 @@ async def analyze(connection: Connection, projection: Projection) -> None:
 
 async def checkpoints_of(
     connection: Connection, projection: Projection, generation: int
-) -> dict[str, Position]:
-    """The positions that a generation reflects."""
+) -> dict[str, Checkpoint]:
+    """How far a generation has read each log."""
     async with connection.transaction():
         await connection.execute(USE, projection.schema(generation))
-        return vector((await read_checkpoints(connection)).values())
+        return await read_checkpoints(connection)
+
+
+async def abandon(connection: Connection, projection: Projection, unfinished: Generation) -> None:
+    """Drop a generation that is being built."""
+    async with connection.transaction():
+        await connection.execute(GATE, projection.name)
+        await _drop(connection, projection, unfinished)
 
 
 async def drop_retired(connection: Connection, projection: Projection, keep: int = 1) -> int:

@@ -13,13 +13,22 @@ import structlog
 from shared.clock import Clock
 from shared.contracts.names import Position
 from shared.failpoints import reach
-from shared.projections.bulk import OpenFeed, copy_log, follow_to, known_head
+from shared.projections.applying import TRANSIENT
+from shared.projections.bulk import OpenFeed, copy_log, follow_to, holds, known_head
 from shared.projections.checkpoint import read_checkpoints
-from shared.projections.feed import Feed, FeedBatch
-from shared.projections.flip import flip
+from shared.projections.feed import (
+    Checkpoint,
+    Feed,
+    FeedBatch,
+    FeedStoppedError,
+    FeedUnavailableError,
+)
+from shared.projections.flip import FlipRefusedError, flip
+from shared.projections.folding import ProjectionStoppedError
 from shared.projections.generations import (
     CopyingOverError,
     Generation,
+    abandon,
     begin_rebuild,
     checkpoints_of,
     drop_retired,
@@ -33,6 +42,15 @@ from shared.projections.read_models import ReadModels
 _log = structlog.get_logger(__name__)
 
 REBUILD_BATCH_EVENTS: Final = 5_000
+
+REBUILD_ERRORS: Final = (
+    *TRANSIENT,
+    FeedUnavailableError,
+    FeedStoppedError,
+    ProjectionStoppedError,
+    FlipRefusedError,
+)
+"""What a rebuild may end with; see there."""
 
 OnProgress = Callable[[int, int, float | None], None]
 """Is told events done, events in all, and seconds still to go (None while that is not known)."""
@@ -72,7 +90,8 @@ async def rebuild(
     """Build the next generation from the start of its logs and let it serve; return it.
 
     The serving generation answers until the flip. Killed at any step, the next call resumes;
-    several processes may run it at once.
+    several processes may run it at once. A generation that has applied what a log has lost since
+    is not compared with, and not gone on with.
 
     Raises: FeedUnavailableError and driver errors, after which it may be called again;
     ProjectionStoppedError, FeedStoppedError, FlipRefusedError.
@@ -80,22 +99,42 @@ async def rebuild(
     await read_models.look()
     async with AsyncExitStack() as stack:
         control = await stack.enter_async_context(read_models.connected(None))
-        new = await begin_rebuild(control, projection, clock.now())
-        own = await stack.enter_async_context(read_models.connected(new))
         feeds = [open_feed(log) for log in projection.logs]
         for feed in feeds:
             stack.push_async_callback(feed.close)
-        work = _Rebuild(projection, feeds, clock, control, own, new, batch_max_events)
+        new = await begin_rebuild(control, projection, clock.now())
+        if await _lost_to(control, projection, new, feeds):
+            await abandon(control, projection, new)
+            new = await begin_rebuild(control, projection, clock.now())
+        lost = await _lost_to(control, projection, await pointed_at(control, projection), feeds)
+        own = await stack.enter_async_context(read_models.connected(new))
+        work = _Rebuild(projection, feeds, clock, control, own, new, lost, batch_max_events)
         await work.copy(Progress(clock, on_progress))
-        await flip(control, projection, new, work.catch_up, clock.now())
+        await flip(control, projection, new, work.catch_up, clock.now(), lost=lost)
         await read_models.look()
         await drop_retired(control, projection)
     return new
 
 
+async def _lost_to(
+    control: Connection,
+    projection: Projection,
+    generation: Generation | None,
+    feeds: Sequence[Feed],
+) -> frozenset[str]:
+    """The logs that no longer hold what a generation applied last."""
+    if generation is None:
+        return frozenset()
+    reached = await checkpoints_of(control, projection, generation.number)
+    return frozenset([feed.log for feed in feeds if not await holds(feed, reached[feed.log])])
+
+
 @dataclass(frozen=True, slots=True)
 class _Rebuild:
-    """The parts of one rebuild: `own` writes to the new generation, `control` to the pointer."""
+    """The parts of one rebuild: `own` writes to the new generation, `control` to the pointer.
+
+    `lost` names the logs of which the serving generation has applied what is no longer in them.
+    """
 
     projection: Projection
     feeds: Sequence[Feed]
@@ -103,6 +142,7 @@ class _Rebuild:
     control: Connection
     own: Connection
     new: Generation
+    lost: frozenset[str]
     batch_max_events: int
 
     async def copy(self, progress: Progress) -> None:
@@ -118,17 +158,17 @@ class _Rebuild:
         await self._follow(await self._targets())
 
     async def catch_up(self, old: Mapping[str, Position]) -> None:
-        await self._follow({log: at.position for log, at in old.items()})
+        await self._follow({log: at.position for log, at in old.items() if log not in self.lost})
 
     async def _targets(self) -> dict[str, int]:
         """Where to stop: at the serving generation's positions when rows must be compared there."""
-        serving = await self._same_version()
+        serving = None if self.lost else await self._same_version()
         if serving is not None:
             return {log: at.position for log, at in serving.items()}
         checkpoints = await read_checkpoints(self.own)
         return {feed.log: await known_head(feed, checkpoints[feed.log]) for feed in self.feeds}
 
-    async def _same_version(self) -> dict[str, Position] | None:
+    async def _same_version(self) -> dict[str, Checkpoint] | None:
         old = await pointed_at(self.control, self.projection)
         if old is None or old.version != self.new.version or old.number == self.new.number:
             return None

@@ -3,13 +3,15 @@
 Must not hold a question about the estate.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from shared.clock import format_instant
+from shared.contracts.names import Position
 from shared.contracts.topics import events_topic
-from shared.eventstore.reader import LogReader
+from shared.eventstore.reader import LogReader, LogRepair
 from shared.http.routes import (
     AUTHENTICATED,
     PUBLIC_OR_AUTHENTICATED,
@@ -19,8 +21,21 @@ from shared.http.routes import (
     Reply,
     Route,
 )
-from shared.http.shapes import Count, closed
+from shared.http.shapes import Count, Instant, PositionText, closed
 from shared.reads.reading import database_needed
+
+
+@closed
+class Repair(TypedDict):
+    """What an operator did to the log as a whole; lifted: the halt that it ended."""
+
+    act: Literal["lift-halt", "new-publication", "new-timeline"]
+    by: str
+    reason: str
+    lifted: str | None
+    position: PositionText
+    publication: Annotated[int, Field(ge=1)]
+    at: Instant
 
 
 @closed
@@ -34,6 +49,7 @@ class Head(TypedDict):
     publication: Annotated[int, Field(ge=1)]
     topic: str
     halted: str | None
+    repairs: list[Repair]
 
 
 _HEAD: Final = Answer(
@@ -44,9 +60,20 @@ _HEAD: Final = Answer(
         "timeline": 1,
         "position": 123,
         "root": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-        "publication": 1,
-        "topic": "estate.registry.events.1",
+        "publication": 2,
+        "topic": "estate.registry.events.2",
         "halted": None,
+        "repairs": [
+            {
+                "act": "new-publication",
+                "by": "operator-7",
+                "reason": "The topic was deleted by mistake.",
+                "lifted": None,
+                "position": "registry:120",
+                "publication": 2,
+                "at": "2026-01-31T09:30:00.123456Z",
+            }
+        ],
     },
 )
 
@@ -82,7 +109,7 @@ def log_route(reader: LogReader) -> Route:
 
     async def log(_call: Call[None, None]) -> Reply:
         async with database_needed():
-            head = await reader.head()
+            head, repairs = await reader.head(), await reader.repairs()
         return Reply(
             body={
                 "log": head.log,
@@ -92,7 +119,20 @@ def log_route(reader: LogReader) -> Route:
                 "publication": head.publication,
                 "topic": events_topic(head.log, head.publication),
                 "halted": head.halted,
+                "repairs": [_repair(head.log, one) for one in repairs],
             }
         )
 
     return read_route("/v1/log", log, "get_log", "Where the log ends, and its root", None, _HEAD)
+
+
+def _repair(log: str, repair: LogRepair) -> dict[str, Any]:
+    return {
+        "act": repair.act,
+        "by": repair.done_by,
+        "reason": repair.reason,
+        "lifted": repair.lifted,
+        "position": str(Position(log, repair.position, repair.timeline)),
+        "publication": repair.publication,
+        "at": format_instant(repair.done_at),
+    }

@@ -41,12 +41,14 @@ from shared.messaging.submissions import Headers, Refusal, Submissions
 from shared.messaging.topic_feed import TopicFeed
 from shared.observability.metrics import Metrics
 from shared.projections.feed import Feed
+from shared.projections.generations import Generation
 from shared.projections.log_feed import LogFeed
 from shared.projections.projection import Projection
 from shared.projections.read_models import ReadModels
+from shared.projections.rebuild import rebuild
 from shared.projections.runner import ProjectionRunner
 from shared.reads.reading import Reads
-from shared.service.components import Component, OwnLog, PoolComponent, make_pool
+from shared.service.components import Component, OwnLog, PoolComponent, make_pool, running
 from shared.service.config import EstateSettings
 from shared.service.gauges import Gauges, LogMeters, watch_log, watch_runner
 from shared.service.readiness import (
@@ -58,7 +60,6 @@ from shared.service.readiness import (
 
 VERSION: Final = "0.1.0"
 _SHARED: Final = Path(__file__).parents[1]
-PUBLICATION: Final = 1
 WRITER_TRANSACTION_S: Final = 15.0
 """For how long a process that is frozen can keep the gate from the others."""
 
@@ -85,10 +86,11 @@ class LogServiceParts:
 
 @dataclass(frozen=True, slots=True)
 class BuiltService:
-    """A service ready to run."""
+    """A service ready to run, or to rebuild its read model."""
 
     app: web.Application
     components: Sequence[Component]
+    rebuild: Callable[[], Awaitable[Generation]]
 
 
 def make_authenticator(settings: EstateSettings, clock: Clock) -> CredentialAuthenticator:
@@ -140,10 +142,14 @@ def build_log_service(
     def open_feed(log: str) -> Feed:
         if log == name:
             return LogFeed(reader, signal)
-        return TopicFeed(log, PUBLICATION, kafka, clock)
+        return TopicFeed(log, kafka, clock)
 
     async def organisations() -> Collection[str]:
         return await parts.organisations(models)
+
+    async def rebuild_model() -> Generation:
+        async with running((PoolComponent(pool), models)):
+            return await rebuild(parts.projection, open_feed, models, clock)
 
     runner = ProjectionRunner(parts.projection, open_feed, models, clock)
     relay = Relay(reader, pool, kafka, signal, clock, holder=holder)
@@ -196,7 +202,7 @@ def build_log_service(
         rejections,
         gauges,
     )
-    return BuiltService(app, components)
+    return BuiltService(app, components, rebuild_model)
 
 
 def _writer_connection(

@@ -19,12 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from shared.observability.logs import configure_logging
 from tests.faults.results import Result, append_result, read_results, table, write_table
 from tests.faults.running import Trial, run_trial
-from tests.faults.trials import FAULTS
+from tests.faults.trials import FAULTS, brokers_for
 from tests.faults.world import World, running_world
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "faults.md"
-KEPT: Final = ROOT / ".cache" / "faults" / "results.jsonl"
+KEPT: Final = Path(__file__).with_name("results.jsonl")
 _TRIALS_AN_ESTATE: Final = 30
 
 
@@ -71,16 +71,17 @@ async def _run_all(trials: list[Trial], asked: argparse.Namespace) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         bar = progress.add_task("starting", total=len(trials))
-        waiting = list(trials)
+        waiting = sorted(trials, key=_brokers)
         while waiting:
+            brokers = _brokers(waiting[0])
+            served = [t for t in waiting if _brokers(t) == brokers][:_TRIALS_AN_ESTATE]
             folder = Path(tempfile.mkdtemp(prefix="estate-faults-"))
             async with AsyncExitStack() as stack:
-                world = await stack.enter_async_context(running_world(folder))
-                for count in range(1, min(len(waiting), _TRIALS_AN_ESTATE) + 1):
-                    trial = waiting.pop(0)
+                world = await stack.enter_async_context(running_world(folder, brokers=brokers))
+                for count, trial in enumerate(served, 1):
+                    waiting.remove(trial)
                     progress.update(bar, description=f"{trial.fault} {trial.number}")
-                    is_last = count == _TRIALS_AN_ESTATE or not waiting
-                    quick = not is_last and count % asked.whole_every != 0
+                    quick = count < len(served) and count % asked.whole_every != 0
                     result = await _one(world, trial, quick=quick)
                     append_result(asked.results, result)
                     progress.advance(bar)
@@ -91,6 +92,10 @@ async def _run_all(trials: list[Trial], asked: argparse.Namespace) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 progress.console.print(f"[bold]kept for a look: {folder}[/]")
+
+
+def _brokers(trial: Trial) -> int:
+    return brokers_for(trial.fault)
 
 
 async def _one(world: World, trial: Trial, *, quick: bool) -> Result:

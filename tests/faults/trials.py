@@ -18,11 +18,14 @@ from typing import Final
 import asyncpg
 
 from cli.local_estate import ROOT, ServiceProcess
+from shared.contracts.topics import events_topic, submissions_topic
+from shared.messaging.kafka import KafkaSettings
 from tests.faults.world import LOGS, World
 
 _ALL: Final = ("registry", "dependencies", "notifications")
 _REACHED_WITHIN_S: Final = 45.0
 _STOPPED_WITHIN_S: Final = 12.0
+_BROKERS_OF_A_CLUSTER: Final = 3
 
 
 class NotReachedError(Exception):
@@ -242,6 +245,40 @@ async def _kafka_frozen(world: World, rng: random.Random) -> Lifted:
     return Lifted(time.monotonic(), f"{seconds} s")
 
 
+async def _leader_killed(
+    topic_of: Callable[[str, str], str], world: World, rng: random.Random
+) -> Lifted:
+    """The leader of a partition is killed; all must be well without it, and once it is back."""
+    topic = topic_of(rng.choice(LOGS), world.organisation)
+    leader, replicas = await partition_of(world.estate.kafka, topic)
+    if replicas < _BROKERS_OF_A_CLUSTER:
+        raise NotReachedError(f"{topic} has {replicas} replicas")
+    killed = time.monotonic()
+    await world.estate.backing.kill_kafka(leader)
+    try:
+        await asyncio.sleep(rng.uniform(0, 4))
+        without_s = await world.healthy(killed)
+    finally:
+        lifted = time.monotonic()
+        await world.estate.backing.start_kafka(leader)
+    return Lifted(lifted, f"broker {leader} of {topic}, healthy without it in {without_s:.1f} s")
+
+
+async def partition_of(kafka: KafkaSettings, topic: str) -> tuple[int, int]:
+    """Who leads the one partition of a topic, once there is such a topic, and how many have it."""
+    admin = kafka.admin()
+    await admin.start()
+    try:
+        async with asyncio.timeout(_REACHED_WITHIN_S):
+            while not (found := (await admin.describe_topics([topic]))[0]["partitions"]):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise NotReachedError(f"there is no {topic}") from None
+    finally:
+        await admin.close()
+    return found[0]["leader"], len(found[0]["replicas"])
+
+
 async def _two_registries(world: World, rng: random.Random) -> Lifted:
     """Two processes on one database; the first is frozen past its leases and woken again."""
     first = world.estate.services["registry"]
@@ -294,6 +331,12 @@ _REBUILD_POINTS: Final = (
     "rebuild.after_flip",
 )
 
+_CLUSTERED: Final[dict[str, Fault]] = {
+    "leader of events killed, three brokers": partial(
+        _leader_killed, lambda log, _organisation: events_topic(log, 1)
+    ),
+    "leader of submissions killed, three brokers": partial(_leader_killed, submissions_topic),
+}
 FAULTS: Final[dict[str, Fault]] = {
     "all services killed at once": _kill_all,
     "one service killed": _kill_one,
@@ -313,6 +356,12 @@ FAULTS: Final[dict[str, Fault]] = {
     "two registries, one frozen again and again": _frozen_while_sending,
     "submissions sent three times": _nothing,
     "no fault": _nothing,
+    **_CLUSTERED,
 }
 COPIES: Final = {"submissions sent three times": 3}
 """How often each submission is put on its topic, where not once."""
+
+
+def brokers_for(fault: str) -> int:
+    """How many brokers an estate must have for a fault."""
+    return _BROKERS_OF_A_CLUSTER if fault in _CLUSTERED else 1

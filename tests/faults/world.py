@@ -153,11 +153,11 @@ def secrets_of(state: Path) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def running_world(state: Path) -> AsyncIterator[World]:
+async def running_world(state: Path, *, brokers: int = 1) -> AsyncIterator[World]:
     """Run an estate with an organisation whose key and topics are in use."""
     ledger = Ledger(state / "ledger.jsonl")
     try:
-        async with local_estate(state) as estate:
+        async with local_estate(state, kafka_nodes=brokers) as estate:
             world = World(estate, ledger, "")
             world.urls = {name: [url] for name, url in estate.urls.items()}
             estate.ensure_key("admin", Role.ADMIN)

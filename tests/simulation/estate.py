@@ -150,7 +150,7 @@ class FollowerNode(Node):
         super().__init__(name, loop)
 
         def open_feed(log: str) -> Feed:
-            return TopicFeed(log, 1, kafka, self.clock, limits=FEED)
+            return TopicFeed(log, kafka, self.clock, limits=FEED)
 
         models = ReadModels("", projection(LOG), self.clock, READS, driver=FakeDriver(database))
         self.runner = ProjectionRunner(

@@ -51,6 +51,7 @@ class FakeDatabase:
         self.tables: dict[Hashable, dict[Any, Row]] = {}
         self.locks: dict[Hashable, Session] = {}
         self.sessions: dict[Session, None] = {}
+        self.server = 1
         self.down = False
         self.standby_away = False
         self.skew_s = 0.0
@@ -173,6 +174,7 @@ class FakeDatabase:
             self._tell(request, _gone())
         self._blocked.clear()
         self._committing.clear()
+        self.server += 1
         del self._wal[kept:]
         self._flushed = self._durable = kept
         self.tables.clear()

@@ -235,7 +235,7 @@ class FakeAdmin(_Client):
         """Nothing is held."""
 
     async def describe_topics(self) -> list[dict[str, Any]]:
-        partitions = [{"error_code": 0, "leader": 0}]
+        partitions = [{"error_code": 0, "leader": 0, "replicas": [0]}]
         names: list[str] = await self._ask("describe topics", lambda: sorted(self._broker.topics))
         return [{"topic": n, "error_code": 0, "partitions": partitions} for n in names]
 

@@ -274,7 +274,7 @@ def _take(session: Session, args: tuple[Any, ...]) -> Rows:
         return ()
     taken = {**row, "holder": holder, "epoch": row["epoch"] + 1, "expires_at": session.now + ttl}
     session.put("leases", name, taken)
-    return (pick(taken, "epoch"),)
+    return (Record(epoch=taken["epoch"], server=session.database.server),)
 
 
 def _renew(session: Session, args: tuple[Any, ...]) -> Rows:
@@ -292,7 +292,7 @@ def _extend(session: Session, hold: tuple[Any, ...], until: datetime) -> Rows:
     if row is None or (row["name"], row["holder"], row["epoch"]) != hold:
         return ()
     session.put("leases", hold[0], {**row, "expires_at": until})
-    return (pick(row, "epoch"),)
+    return (Record(epoch=row["epoch"], server=session.database.server),)
 
 
 def _begin_marks(session: Session, args: tuple[Any, ...]) -> Rows:

@@ -17,7 +17,7 @@ from tests.support.databases import PASSWORD, Databases
 FORBIDDEN = [
     *(
         statement.format(table=f"log.{table}")
-        for table in ("events", "claims", "commands")
+        for table in ("events", "claims", "commands", "repairs")
         for statement in (
             "DELETE FROM {table}",
             "TRUNCATE {table}",
@@ -33,6 +33,11 @@ FORBIDDEN = [
     "UPDATE log.events SET position = 7",
     "UPDATE log.claims SET stream = 'x'",
     "UPDATE log.commands SET outcome = ''",
+    """
+    INSERT INTO log.repairs (act, done_by, reason, position, timeline, publication)
+    VALUES ('lift-halt', 'x', 'x', 1, 1, 1)
+    """,
+    "UPDATE log.repairs SET reason = ''",
     """
     INSERT INTO log.events SELECT * FROM log.events
     ON CONFLICT (position) DO UPDATE SET body = excluded.body

@@ -46,3 +46,10 @@ async def make_topic_again(
 ) -> None:
     await delete_topic(kafka, topic)
     await make_topic(kafka, topic, values)
+
+
+async def forget_topics(kafka: KafkaSettings, log: str) -> None:
+    """Delete all topics of a log whose name others use as well."""
+    for topic in await list_topics(kafka):
+        if topic.startswith(f"estate.{log}."):
+            await delete_topic(kafka, topic)

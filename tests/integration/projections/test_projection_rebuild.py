@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from shared.projections.awaiter import wait_for
 from shared.projections.flip import FlipRefusedError
 from shared.projections.generations import drop_retired
 from shared.projections.projection import Connection, Handler
@@ -17,9 +18,10 @@ from tests.integration.projections.log_with_services import (
     estate,
     registered,
     renamed,
+    withdrawn,
 )
 from tests.integration.projections.running import LOOKING_OFTEN, running
-from tests.integration.projections.sample_projection import HANDLERS, sample
+from tests.integration.projections.sample_projection import HANDLERS, sample, two_logs
 
 SERVICES = 40
 
@@ -148,6 +150,58 @@ async def test_changed_tables_may_not_serve_under_the_same_version(
             await rebuild(sample(), log.feed, run.models, clock)
         assert run.models.generation.number == 1
         assert (await active(log)) == [1]
+
+
+async def test_what_was_made_from_another_history_is_not_compared_or_gone_on_with(
+    log: ServiceLog, clock: MovableClock
+) -> None:
+    await log.append_all(estate(SERVICES, 500))
+    async with running(log, sample(), clock) as run:
+        await run.caught_up()
+        before = await run.tables()
+        with pytest.raises(asyncio.IncompleteReadError):
+            await rebuild(
+                sample(),
+                log.feed,
+                run.models,
+                clock,
+                on_progress=_break_off,
+                batch_max_events=200,
+            )
+        for schema in ("sample_g1", "sample_g2"):
+            async with run.models.connected(None) as connection:
+                changed = f"UPDATE {schema}.checkpoint SET digest = 'other' WHERE position > 0"
+                assert await connection.execute(changed) == "UPDATE 1"
+                await connection.execute(f"DELETE FROM {schema}.latest")
+        await rebuild(sample(), log.feed, run.models, clock)
+        assert await run.tables() == before
+        assert await active(log) == [2]
+
+
+async def test_what_one_log_has_lost_does_not_keep_the_others_from_being_read(
+    log: ServiceLog, other_log: ServiceLog, clock: MovableClock
+) -> None:
+    await log.append_all(estate(5, 20))
+    await other_log.append(withdrawn("dep_1"), withdrawn("dep_2"))
+    feeds = {"registry": log.feed, "dependencies": other_log.feed}
+    async with running(log, two_logs(), clock, open_feed=lambda name: feeds[name]()) as run:
+        heads = [(await one.reader.head()).where for one in (log, other_log)]
+        assert await wait_for(run.models, heads, 20)
+        before = await run.tables()
+        async with run.models.connected(None) as connection:
+            # As if it had been further on when the registry's log went back.
+            await connection.execute(
+                "UPDATE both_g1.checkpoint SET position = 99 WHERE log = 'registry'"
+            )
+        await rebuild(two_logs(), lambda name: feeds[name](), run.models, clock)
+        assert await run.tables() == before
+        async with run.models.snapshot() as connection:
+            assert str(await run.models.reflection(connection)) == "dependencies:2,registry:25"
+
+
+def _break_off(done: int, _total: int, _eta_s: float | None) -> None:
+    if done > 200:
+        raise asyncio.IncompleteReadError(b"", 1)
 
 
 async def active(log: ServiceLog) -> list[int]:

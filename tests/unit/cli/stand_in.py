@@ -198,6 +198,7 @@ LOG = {
     "topic": "estate.registry.events.1",
     "root": "ab" * 32,
     "halted": None,
+    "repairs": [],
 }
 SUMMARY = {
     "services": {"known": 5, "listed": 4, "delisted": 1, "no_owner": 1},

@@ -15,6 +15,7 @@ from shared.contracts.topics import (
     EVENT_TOPIC_CONFIG,
     MAX_EVENT_BYTES,
     events_topic,
+    newest_publication,
     rejections_topic,
     submissions_topic,
     submitting_organisation,
@@ -132,6 +133,18 @@ def test_topics_are_named_by_log_and_immutable_id() -> None:
     assert events_topic("registry", 2) == "estate.registry.events.2"
     assert submissions_topic("registry", CABINET) == f"estate.registry.submissions.{CABINET}"
     assert rejections_topic("registry", CABINET) == f"estate.registry.rejections.{CABINET}"
+
+
+def test_highest_number_is_the_newest_publication() -> None:
+    topics = [events_topic("registry", number) for number in (2, 10, 9)]
+    others = [
+        events_topic("dependencies", 11),
+        *(f"estate.registry.events.{end}" for end in ("", "x", "011", "0", "1_2", "+12", "١٢")),
+        "estate.registry.events.12.old",
+        submissions_topic("registry", CABINET),
+    ]
+    assert newest_publication("registry", [*topics, *others]) == 10
+    assert newest_publication("registry", others) == 0
 
 
 def test_who_submits_is_read_from_the_topic_of_this_service_only() -> None:

@@ -1,0 +1,98 @@
+"""The disk of the log's PostgreSQL is full, under a real registry and its topic."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from deploy.local.launcher import BackingServices
+from shared.messaging.kafka import KafkaSettings
+from tests.faults.held_log import faults_of_topic
+from tests.integration.messaging.topics import forget_topics
+from tests.support.eventually import eventually
+from tests.support.served_registry import LOG, ServedRegistry, serving_registry
+from tests.support.small_disk import NoSmallDiskError, SmallDisk, postgres_on_small_disk
+
+_RECOVERY_S = 60.0
+
+
+@pytest_asyncio.fixture
+async def disk() -> AsyncIterator[SmallDisk]:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            disk = await stack.enter_async_context(postgres_on_small_disk())
+        except NoSmallDiskError as error:
+            pytest.skip(f"no file system can be made here: {error}")
+        yield disk
+
+
+@pytest_asyncio.fixture
+async def registry(
+    disk: SmallDisk, messaging_backing: BackingServices, kafka: KafkaSettings
+) -> AsyncIterator[ServedRegistry]:
+    async with serving_registry(disk.dsn, messaging_backing.kafka) as registry:
+        yield registry
+    await forget_topics(kafka, LOG)
+
+
+async def test_a_full_disk_is_never_acknowledged_upon_and_is_recovered_from_with_its_space(
+    disk: SmallDisk, registry: ServedRegistry
+) -> None:
+    stopping = asyncio.Event()
+
+    async def load(worker: int) -> None:
+        number = 0
+        while not stopping.is_set():
+            await registry.settle(f"agency-{worker}-{number}")
+            number += 1
+
+    async with asyncio.timeout(_RECOVERY_S), asyncio.TaskGroup() as group:
+        for worker in range(3):
+            group.create_task(load(worker))
+        await eventually(lambda: len(registry.acknowledged) > 20)
+        await asyncio.to_thread(disk.fill)
+        await eventually(lambda: refused(registry), _RECOVERY_S)
+        assert (await registry.get("/v1/organisations?limit=1")).status == 200
+        # The next segment of the WAL finds no room either, and the whole server goes down.
+        await eventually(lambda: is_down(disk), _RECOVERY_S)
+        await until_ready(registry, 503)
+        before = len(registry.acknowledged)
+        assert (await registry.command("refused")).status == 503
+        disk.give_back()
+        await eventually(lambda: len(registry.acknowledged) > before + 20, _RECOVERY_S)
+        stopping.set()
+    await until_ready(registry, 200)
+    await registry.settle("last")
+    await eventually(lambda: all_published(registry))
+    await registry.check()
+
+
+async def refused(registry: ServedRegistry) -> bool:
+    return (await registry.command("refused")).problem == "not-ready"
+
+
+async def is_down(disk: SmallDisk) -> bool:
+    try:
+        connection = await asyncpg.connect(disk.dsn, timeout=5)
+    except (OSError, asyncpg.PostgresError):
+        return True
+    try:
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await connection.execute("SELECT pg_switch_wal()", timeout=5)
+    finally:
+        connection.terminate()
+    return False
+
+
+async def until_ready(registry: ServedRegistry, status: int) -> None:
+    async def says() -> bool:
+        return (await registry.get("/readyz")).status == status
+
+    await eventually(says, _RECOVERY_S)
+
+
+async def all_published(registry: ServedRegistry) -> bool:
+    return not await faults_of_topic(await registry.held(), registry.kafka)
