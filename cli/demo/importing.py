@@ -19,7 +19,7 @@ from cli.demo.sending import (
     send_over_kafka,
     status_of,
 )
-from cli.demo.sources import Plan, Source
+from cli.demo.sources import OTHER_SLUG, Plan, Source
 from cli.importing.submission import Submission
 from shared.auth.principals import Role
 from shared.http.client import ApiClient
@@ -28,7 +28,7 @@ from shared.messaging.kafka import KafkaSettings
 OTHER_BODY: Final = {
     "name": "HM Land Registry",
     "kind": "public-body",
-    "slug": "hm-land-registry",
+    "slug": OTHER_SLUG,
     "aliases": ["govuk:land-registry"],
     "reason": "a second organisation, to show that each changes only its own services",
 }

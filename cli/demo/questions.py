@@ -19,7 +19,6 @@ PRODUCT_MANAGERS_BEFORE: Final = date(2017, 12, 31)
 PRODUCT_MANAGERS_AFTER: Final = date(2018, 1, 31)
 UNOWNED_ON: Final = date(2017, 6, 30)
 _POLL_S: Final = 0.1
-_REGISTERED: Final = "estate.organisation.registered.v1"
 _SERVICE_REGISTERED: Final = "estate.service.registered.v1"
 _ASSIGNED: Final = "estate.service.role_assigned.v1"
 
@@ -43,6 +42,7 @@ async def ask_everything(
     summary = (await clients.registry.get("/v1/summary", then)).json()
     owners = (await clients.registry.get("/v1/owners", {**then, "limit": "10"})).json()
     graph = (await clients.dependencies.get("/v1/summary", {**then, "limit": "5"})).json()
+    organisations = pages(clients.registry, "/v1/organisations", {**then, "limit": "200"})
     return {
         "as_of": None if as_of is None else as_of.isoformat(),
         "sources": {source.name: _source(source, changes) for source in (plan.repos, plan.docker)},
@@ -50,7 +50,7 @@ async def ask_everything(
         "services_listed": summary["services"]["listed"],
         "services_delisted": summary["services"]["delisted"],
         "services_without_owner": summary["services"]["no_owner"],
-        "organisations": sum(one["type"] == _REGISTERED for one in changes),
+        "organisations": len([one async for one in organisations]),
         "owners": [{"name": one["name"], "services": one["services"]} for one in owners["items"]],
         "unowned_on_a_past_day": await _unowned(clients, plan, UNOWNED_ON),
         "product_managers": [

@@ -14,6 +14,8 @@ from cli.importing import govuk_docker, govuk_repos
 from cli.importing.submission import Door, PlannedRow, Submission
 
 DEFAULT_SOURCE: Final = Path(__file__).parents[2] / "data"
+OTHER_SLUG: Final = "hm-land-registry"
+"""Of the one organisation of the demo that is in neither history."""
 REPOS_FILE: Final = Path("govuk-repos") / "repos-history.ndjson"
 DOCKER_FILE: Final = Path("govuk-docker") / "dependencies-history.ndjson"
 
@@ -64,7 +66,8 @@ def read_plan(folder: Path, until: date | None) -> Plan:
     """
     repo_rows = tuple(govuk_repos.read_rows(folder / REPOS_FILE, until))
     docker_rows = tuple(govuk_docker.read_rows(folder / DOCKER_FILE, until))
-    organisations = (*govuk_repos.home_organisation(repo_rows), *govuk_repos.teams(repo_rows))
+    teams = govuk_repos.teams(repo_rows, (OTHER_SLUG,))
+    organisations = (*govuk_repos.home_organisation(repo_rows), *teams)
     return Plan(
         organisations,
         Source("govuk-repos", "registry", tuple(govuk_repos.plan(repo_rows))),

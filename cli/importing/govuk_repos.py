@@ -116,6 +116,7 @@ class _Known:
 
 
 _NOTHING: Final = _Facts(None, None, None, None, {})
+_HOME_SLUG: Final = "government-digital-service"
 
 
 def team_alias(team: str) -> str:
@@ -132,17 +133,15 @@ def home_organisation(rows: Iterable[Row]) -> tuple[Submission, ...]:
         data = {
             "name": "Government Digital Service",
             "kind": "other",
-            "slug": "government-digital-service",
+            "slug": _HOME_SLUG,
         }
-        return (
-            _registration(row, "organisation/government-digital-service", HOME_ORGANISATION, data),
-        )
+        return (_registration(row, f"organisation/{_HOME_SLUG}", HOME_ORGANISATION, data),)
     return ()
 
 
-def teams(rows: Iterable[Row]) -> tuple[Submission, ...]:
+def teams(rows: Iterable[Row], taken_slugs: Iterable[str] = ()) -> tuple[Submission, ...]:
     """Every team that is named as an owner, since the first row that names it, in that order."""
-    slugs = Slugs()
+    slugs = Slugs((_HOME_SLUG, *taken_slugs))
     named: dict[str, Submission] = {}
     for row in rows:
         for team in _teams_named(row):

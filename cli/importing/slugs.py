@@ -3,14 +3,19 @@
 Must not depend on names still to come: what a cut source gives, the whole source gives too.
 """
 
-from shared.contracts.names import MAX_SLUG_LENGTH, slugify
+from collections.abc import Iterable
+
+from shared.contracts.names import MAX_SLUG_LENGTH, RESERVED_SLUGS, slugify
 
 
 class Slugs:
-    """The slugs given so far; the second name with the same slug gets `-2`, the third `-3`."""
+    """The slugs given so far; the second name with the same slug gets `-2`, the third `-3`.
 
-    def __init__(self) -> None:
-        self._given: set[str] = set()
+    Reserved slugs, and those that are `taken`, count as given.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._given = {*RESERVED_SLUGS, *taken}
 
     def give(self, name: str) -> str:
         """The next free slug for a name that has none yet."""

@@ -3,6 +3,7 @@
 Must not run Java.
 """
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 LOCK_FILE = Path(__file__).parents[1] / "kafka" / "jgo.lock.toml"
 _PARALLEL_DOWNLOADS = 6
 _DOWNLOAD_TIMEOUT_S = 60
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,18 @@ def class_path(
 
     Safe under concurrent starts that share the cache. Blocking.
 
-    Raises: LaunchError when a jar cannot be fetched or is not the locked one.
+    Raises: LaunchError when a jar cannot be fetched or kept, or is not the locked one.
     """
     repository = cache_dir.expanduser().absolute() / "maven"
-    repository.mkdir(parents=True, exist_ok=True)
     jars = read_lock()
-    if _not_intact(jars, repository):
-        with (repository / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _fetch(_not_intact(jars, repository), repository, maven_repository, on_progress)
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        if _not_intact(jars, repository):
+            with (repository / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                _fetch(_not_intact(jars, repository), repository, maven_repository, on_progress)
+    except OSError as error:
+        raise LaunchError(_not_kept(repository, error)) from error
     return [jar.path_in(repository) for jar in jars]
 
 
@@ -99,13 +104,31 @@ def _fetch_one(context: "MavenContext", jar: LockedJar, repository: Path) -> Non
     try:
         context.project(jar.group, jar.artifact).at_version(jar.version).artifact().resolve()
     except Exception as error:
-        raise LaunchError(_not_fetched(jar, error)) from error
+        unkept = _of_the_disk(error)
+        text = _not_fetched(jar, error) if unkept is None else _not_kept(repository, unkept)
+        raise LaunchError(text) from error
     if not jar.is_intact(repository):
         path.unlink(missing_ok=True)
         raise LaunchError(
             f"{path.name} was fetched but is not the jar that {LOCK_FILE} names by sha256; it was "
             "removed. Try again; if it stays so, the Maven repository hands out something else."
         )
+
+
+def _of_the_disk(error: BaseException | None) -> OSError | None:
+    """The fault of the disk that led to an error, if one did: others are of the network."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _not_kept(repository: Path, error: OSError) -> str:
+    return (
+        f"The Kafka jars cannot be kept in {repository}: {error.strerror}. Free some room there "
+        "(50 MB), or set ESTATE_CACHE_DIR to a folder that can be written."
+    )
 
 
 def _not_fetched(jar: LockedJar, error: Exception) -> str:

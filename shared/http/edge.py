@@ -6,7 +6,7 @@ Must not know any route.
 import re
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aiohttp import hdrs, web
@@ -33,6 +33,7 @@ _CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NO_ROUTE = "none"
 
+SERVER_NAME: Final = "estate"
 _SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     (hdrs.CACHE_CONTROL, "no-store"),
@@ -149,7 +150,7 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     for name, value in _SECURITY_HEADERS:
         headers.setdefault(name, value)
     headers.popall(hdrs.SERVER, None)
-    headers[hdrs.SERVER] = "estate"
+    headers[hdrs.SERVER] = SERVER_NAME
 
 
 def _route(request: web.Request) -> str:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiohttp import http_parser, web
+from aiohttp import hdrs, http_exceptions, http_parser, web
 
-from shared.http.edge import problem_response
+from shared.http.edge import SERVER_NAME, problem_response
 from shared.http.problems import Problem, define_problem
 
 _log = structlog.get_logger(__name__)
@@ -117,9 +117,19 @@ class GuardedConnection(web.RequestHandler):
         if status >= MALFORMED_HTTP.status + 100:
             return super().handle_error(request, status, exc, message)
         _log.info("request_malformed", error=type(exc).__name__)
-        response = problem_response(Problem(MALFORMED_HTTP), None)
+        response = problem_response(Problem(MALFORMED_HTTP, self._what_was_wrong(exc)), None)
+        response.headers[hdrs.SERVER] = SERVER_NAME
         response.force_close()
         return response
+
+    def _what_was_wrong(self, exc: BaseException | None) -> str | None:
+        """Which bound the head of a request exceeds, if that is why; never the input itself."""
+        if isinstance(exc, http_exceptions.LineTooLong):
+            line, field = self._limits.max_line_bytes, self._limits.max_header_bytes
+            return f"Its first line may have {line} bytes, a header {field}."
+        if isinstance(exc, http_exceptions.BadHttpMessage) and "Too many headers" in exc.message:
+            return f"It may have {self._limits.max_headers} headers."
+        return None
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from shared.clock import Clock, format_instant, parse_instant
 from shared.contracts.known_at import EVERYTHING, KnownAt
 from shared.contracts.names import Position, parse_positions
 from shared.database.errors import UNREACHABLE
+from shared.eventstore.reader import LogReader
 from shared.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, read_cursor, sign_cursor
 from shared.http.problems import (
     BAD_QUERY,
@@ -94,8 +95,11 @@ class Asked:
 class Reads:
     """Asks a projection's read models on behalf of HTTP callers."""
 
-    def __init__(self, models: ReadModels, clock: Clock, cursor_secret: bytes) -> None:
+    def __init__(
+        self, models: ReadModels, clock: Clock, cursor_secret: bytes, own: LogReader | None = None
+    ) -> None:
         self._models = models
+        self._own = own
         self._clock = clock
         self._cursor_secret = cursor_secret
 
@@ -136,12 +140,28 @@ class Reads:
 
     async def _wait(self, positions: tuple[Position, ...]) -> None:
         try:
-            visible = await wait_for(self._models, positions, MIN_POSITION_WAIT_S)
+            visible = await wait_for(self._models, positions, 0)
+            if not visible:
+                await self._check_written(positions)
+                visible = await wait_for(self._models, positions, MIN_POSITION_WAIT_S)
         except UnknownLogError as error:
             fault = Fault("/min_position", "names a log that is not followed here")
             raise Problem(BAD_QUERY, errors=[fault]) from error
         if not visible:
             raise Problem(NOT_YET_VISIBLE)
+
+    async def _check_written(self, positions: tuple[Position, ...]) -> None:
+        """Refuse to wait for what is not in the service's own log: nobody was given that place."""
+        if self._own is None:
+            return
+        head = await self._own.head()
+        end = Position(head.log, head.position, head.timeline)
+        for one in positions:
+            at = (one.timeline, one.position)
+            if one.log == end.log and at > (end.timeline, end.position):
+                raise Problem(
+                    BAD_QUERY, errors=[Fault("/min_position", f"lies beyond the log's end, {end}")]
+                )
 
     def _start(self, query: MomentQuery, of: bytes) -> tuple[str, Moment]:
         if isinstance(query, PageQuery) and query.cursor is not None:

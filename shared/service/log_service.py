@@ -171,7 +171,7 @@ def build_log_service(
         (
             *command_routes(doors, writer),
             *submission_routes(doors, writer, Submissions(pool, is_behind=intake.is_behind)),
-            *parts.routes(Reads(models, clock, secret), reader),
+            *parts.routes(Reads(models, clock, secret, reader), reader),
         ),
         authenticator=authenticator,
         info=parts.info,

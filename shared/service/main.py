@@ -4,6 +4,7 @@ Must not hold anything of one service.
 """
 
 import asyncio
+import errno
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -30,6 +31,7 @@ Build = Callable[[S, EstateSettings, Clock, IdSource], BuiltService]
 
 USAGE: Final = "say serve, rebuild, migrate or log"
 _FAILED: Final = 1
+_NO_ADDRESS: Final = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 
 
 def main(
@@ -64,6 +66,10 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         asyncio.run(work)
     except AnotherLogError as error:
         refuse([str(error)])
+    except OSError as error:
+        if error.errno not in _NO_ADDRESS:
+            raise
+        refuse([f"{error.strerror}; end what listens there, or set another <SERVICE>_HTTP_PORT"])
 
 
 async def _serve(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:

@@ -1,6 +1,7 @@
 """The launcher against the real servers: usable, gone afterwards, and never in two hands."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -265,6 +267,25 @@ async def test_jar_with_other_bytes_is_never_used(
     with pytest.raises(LaunchError, match=r"cannot be fetched.*ESTATE_KAFKA_BOOTSTRAP"):
         kafka_jars.class_path(tmp_path, nowhere, lambda _: None)
     assert not jar.path_in(tmp_path / "maven").exists()
+
+
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/cache"])
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(folder: str) -> None:
+    with pytest.raises(LaunchError, match=rf"cannot be kept in {folder}.*ESTATE_CACHE_DIR"):
+        kafka_jars.class_path(Path(folder), None, lambda _: None)
+
+
+def test_a_full_disk_is_not_taken_for_a_network_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def __getattr__(self, _name: str) -> Any:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(kafka_jars, "read_lock", lambda: [kafka_jars.LockedJar("g", "a", "1", "0")])
+    monkeypatch.setattr(kafka_jars, "_maven", lambda *_: Full())
+    with pytest.raises(LaunchError, match=r"No space left on device\. Free some room there"):
+        kafka_jars.class_path(tmp_path, None, lambda _: None)
 
 
 async def test_start_from_the_cache_needs_no_network(services: BackingServices) -> None:

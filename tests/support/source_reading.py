@@ -107,10 +107,10 @@ class RepositoryList:
                 given[row["key"]] = slug
         return given
 
-    def teams(self) -> set[str]:
-        """Every team that was ever named, before or after a change."""
+    def teams(self, day: date | None = None) -> set[str]:
+        """Every team that was named by the end of a day, before or after a change."""
         named: set[str | None] = set()
-        for row in self.rows:
+        for row, *_ in self._steps(day):
             named.add(row.get("row", {}).get("team"))
             named.update(row.get("fields", {}).get("team", ()))
         return {team for team in named if team is not None}

@@ -114,6 +114,8 @@ _STATED: Final = ("declared", "kind", "criticality")
 def change(command: ChangeDependency, target: str | None, context: Context, view: View) -> Decision:
     """Change kind or criticality from the effective time on; what already holds is left out."""
     dependency = _target(view, target, context)
+    if not dependency.history.at("declared", context.effective_at):
+        raise NotKnownAtError("the dependency was withdrawn by then", "/effective_from")
     changes = {
         name: getattr(command, name)
         for name in sorted(command.model_fields_set & {"kind", "criticality"})

@@ -20,6 +20,7 @@ from services.notifications.read_models.changes import (
 )
 from services.notifications.read_models.cursor import Vector
 from shared.http.problems import OVERLOADED, Problem, define_problem
+from shared.projections.awaiter import wait_for
 from shared.projections.projection import Connection
 from shared.projections.read_models import ReadModels, Reflection
 from shared.reads.reading import database_needed
@@ -28,8 +29,9 @@ FOREIGN_CURSOR: Final = define_problem(
     "foreign-cursor",
     410,
     "The cursor is of a history that no longer holds",
-    "The log was restored to an earlier point since, and has gone on from there. Take stock of "
-    "what you hold of that log, then go on from the last position that is still right, or from 0.",
+    "The log was restored to an earlier point since and has gone on from there, or the cursor is "
+    "of another estate. Take stock of what you hold of that log, then go on from the last position "
+    "that is still right, or from 0.",
 )
 
 
@@ -82,14 +84,22 @@ class ChangeFeed:
     async def begin(self, after: Vector, wanted: ChangeFilter) -> ChangeFilter:
         """Check the cursor and look up the names in the filter.
 
+        A cursor that is further on than the feed, as one made of a command's own positions may be,
+        is waited for; whoever went on from beyond the end would miss what comes before that.
+
         Raises: Problem `foreign-cursor`, `not-ready`.
         """
-        async with database_needed(), self._snapshot() as (connection, reflection):
-            try:
-                await check_history(connection, reflection.positions, after)
-            except ForeignCursorError as error:
-                raise Problem(FOREIGN_CURSOR, f"It does not fit the log {error.log}.") from error
-            return await with_all_names(connection, wanted)
+        async with database_needed():
+            async with self._snapshot() as (connection, reflection):
+                try:
+                    await check_history(connection, reflection.positions, after)
+                except ForeignCursorError as error:
+                    detail = f"It does not fit the log {error.log}."
+                    raise Problem(FOREIGN_CURSOR, detail) from error
+            if not await wait_for(self._read_models, after.values(), self.limits.ahead_wait_s):
+                raise Problem(FOREIGN_CURSOR, f"It lies beyond what is known here, {reflection}.")
+            async with self._snapshot() as (connection, _):
+                return await with_all_names(connection, wanted)
 
     async def pull(self, after: Vector, wanted: ChangeFilter, limit: int) -> Found:
         """A page of `limit` changes at most. Raises: Problem `not-ready`."""

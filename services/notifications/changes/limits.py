@@ -13,6 +13,7 @@ class FeedLimits:
 
     max_streams: int = 500
     stream_max_s: float = 900.0
+    ahead_wait_s: float = 10.0
     heartbeat_s: float = 15.0
     send_timeout_s: float = 10.0
     retry_ms: int = 2_000

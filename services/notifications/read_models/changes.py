@@ -84,7 +84,7 @@ class _Candidate:
 async def check_history(connection: Connection, heads: Vector, cursor: Vector) -> None:
     """Refuse a cursor of a history that a restored log no longer has.
 
-    A cursor further on than was read here is fine: another process may have read more.
+    Whether a cursor that is further on than what was read here is of this history is not known yet.
 
     Raises: ForeignCursorError.
     """

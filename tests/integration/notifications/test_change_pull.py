@@ -6,7 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.notifications.changes.limits import FeedLimits
 from services.notifications.read_models.cursor import parse_cursor
+from tests.integration.notifications.conftest import Serve
 from tests.integration.notifications.hand_fed import (
     ORGANISATIONS,
     SERVICES,
@@ -245,12 +247,22 @@ async def test_cursor_further_on_than_was_read_here_waits_and_repeats_nothing(
 ) -> None:
     estate.grow(seeded(5), 40)
     await estate.apply("registry", 2)
-    page = await pull(caller, after="registry:5", log="registry")
-    assert page["items"] == []
-    assert parse_cursor(page["next"])["registry"].position == 5
+    waiting = asyncio.create_task(pull(caller, after="registry:5", log="registry", limit=1))
     await estate.apply_all()
-    page = await pull(caller, after=page["next"], log="registry", limit=1)
-    assert page["items"][0]["position"] == "registry:6"
+    assert (await waiting)["items"][0]["position"] == "registry:6"
+
+
+async def test_cursor_beyond_the_end_is_refused_before_anything_is_missed(
+    estate: HandFed, serve_feed: Serve
+) -> None:
+    estate.grow(seeded(6), 5)
+    await estate.apply_all()
+    async with serve_feed(FeedLimits(ahead_wait_s=0.05)) as (_feed, caller):
+        for path in ("/v1/changes", "/v1/changes/stream"):
+            query = {"after": "registry:999"}
+            async with caller.get(path, params=query, headers=KEY) as response:
+                assert response.status == 410
+                assert "beyond what is known here" in (await response.json())["detail"]
 
 
 async def test_cursor_of_a_history_that_was_restored_away_is_refused(

@@ -245,6 +245,14 @@ def test_every_change_has_the_same_rules_for_its_target(decide: Any, command: An
     )
 
 
+def test_what_was_withdrawn_is_not_changed() -> None:
+    log = given(dependency(), withdrawn())
+    command = ChangeDependency(criticality=Criticality.HIGH)
+    log.when(decider.change, command, LINK).then_refused(NotKnownAtError, "/effective_from")
+    before = YESTERDAY - timedelta(days=1)
+    assert log.when(decider.change, command, LINK, effective_at=before).decide().events
+
+
 def test_change_logs_only_what_changes() -> None:
     log = given(dependency(criticality="low"))
     command = ChangeDependency(kind=DependencyKind.USES_API, criticality=Criticality.HIGH)

@@ -420,6 +420,8 @@ async def test_http_that_could_be_read_in_two_ways_is_refused(
     status, body = await raw_exchange(server, request_text)
     assert status == 400
     assert b"/problems/malformed-http" in body
+    assert (b"It may have 64 headers" in body) == (request_text.count("X-A") > 64)
+    assert (b"Its first line may have 8190 bytes" in body) == ("a" * 10_000 in request_text)
 
 
 @pytest.mark.parametrize(("expect", "status"), [("100-continue", 100), ("200-ok", 417)])

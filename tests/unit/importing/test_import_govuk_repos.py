@@ -377,6 +377,17 @@ def test_slugs_stay_unique_when_keys_differ_in_writing_only(plan_of: PlanOf) -> 
     assert slugs == ["a-b", "a-b-2", "a-b-3", "a-b-4"]
 
 
+def test_a_key_that_is_a_word_of_the_filters_gets_another_slug(plan_of: PlanOf) -> None:
+    (row,) = plan_of(added(1, "None", {}))
+    assert row.submissions[0].data["slug"] == "none-2"
+
+
+def test_a_team_does_not_take_the_slug_of_a_body_that_was_there_before(rows: list[Row]) -> None:
+    home = home_organisation(rows)[0].data["slug"]
+    slugs = {team.data["name"]: team.data["slug"] for team in teams(rows, ("benchmarking",))}
+    assert (home in slugs.values(), slugs["Benchmarking"]) == (False, "benchmarking-2")
+
+
 def test_long_subject_is_cut_to_500_characters(plan_of: PlanOf) -> None:
     (row,) = plan_of(added(1, "a", {}, subject="s" * 600))
     assert row.submissions[0].data["reason"] == "s" * 500
