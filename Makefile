@@ -37,16 +37,17 @@ up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate 
 test: test-unit test-integration test-e2e ## Run all tests, against a real PostgreSQL and a real Kafka.
 
 test-unit: $(VENV)/.ready ## Run the tests that need no server.
-	@$(PYTHON) -m pytest tests/unit tests/architecture $(ARGS)
+	@$(PYTHON) -m pytest tests/unit tests/architecture --numprocesses auto $(ARGS)
 
 test-integration: $(VENV)/.ready ## Run the tests that need one or two servers.
-	@$(PYTHON) -m pytest tests/integration $(ARGS)
+	@$(PYTHON) -m pytest tests/integration -m "not slow" $(ARGS)
 
 test-e2e: $(VENV)/.ready ## Run the tests of a whole running estate.
 	@$(PYTHON) -m pytest tests/e2e $(ARGS)
 
-test-attacks: $(VENV)/.ready ## Attack a running estate: every role, hostile text, slow clients.
+test-attacks: $(VENV)/.ready ## Attack and break a running estate, and run the slow tests.
 	@$(PYTHON) -m pytest tests/attacks tests/faults $(ARGS)
+	@$(PYTHON) -m pytest tests/integration -m slow $(ARGS)
 
 test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
 	@$(PYTHON) -m tests.containers.run $(ARGS)
