@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.http.client import ApiError
+from shared.http.client import ApiError, ApiUnreachable
 from tests.support.asking import Asker, every_item
 from tests.support.demo_runs import (
     DEADLINE_S,
@@ -135,7 +135,11 @@ async def _import_is_under_way(run: DemoRun, expected: int) -> None:
 
         async def has_begun() -> bool:
             assert run.process.returncode is None, run.progress
-            position = int((await asker.registry.get("/v1/log")).json()["position"])
+            try:
+                log = (await asker.registry.get("/v1/log")).json()
+            except ApiUnreachable as error:
+                pytest.fail(f"{error}; the demo said {run.told()}")
+            position = int(log["position"])
             assert position < expected
             return position > expected / 10
 

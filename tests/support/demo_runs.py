@@ -66,6 +66,12 @@ class DemoRun:
         """What it printed on stderr."""
         return (self.outputs / "stderr").read_text()
 
+    def told(self) -> str:
+        """All that is known of how it went: for a test that has failed."""
+        logs = sorted((self.state / "logs").glob("*.log"))
+        tails = [f"{log.name}\n{log.read_text()[-2_000:]}" for log in logs]
+        return "\n".join([f"exit code {self.process.returncode}", self.progress, *tails])
+
     @property
     def import_s(self) -> int:
         """How long its imports took by its own bars, in whole seconds."""
