@@ -33,7 +33,7 @@ async def wait_for(
     while True:
         async with read_models.pool.acquire() as connection:
             reached = await read_models.reflection(connection)
-        if all(_reflects(reached, position) for position in wanted):
+        if all(reflects(reached, position) for position in wanted):
             return True
         left_s = deadline - loop.time()
         if left_s <= 0:
@@ -41,6 +41,7 @@ async def wait_for(
         await read_models.wait_for_advance(min(_POLL_S, left_s))
 
 
-def _reflects(reached: Reflection, wanted: Position) -> bool:
+def reflects(reached: Reflection, wanted: Position) -> bool:
+    """Whether what was reached includes a position."""
     at = reached.positions[wanted.log]
     return at.timeline >= wanted.timeline and at.position >= wanted.position

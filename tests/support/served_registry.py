@@ -75,6 +75,13 @@ class ServedRegistry:
             assert told.status in {0, 503}, told
             await asyncio.sleep(0.05)
 
+    async def settle_until(self, stopping: asyncio.Event, name: str) -> None:
+        """One command after another until told to stop."""
+        number = 0
+        while not stopping.is_set():
+            await self.settle(f"{name}-{number}")
+            number += 1
+
     async def get(self, path: str) -> Told:
         """Ask once."""
         return await self._ask("GET", path, {}, None)

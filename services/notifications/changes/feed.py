@@ -20,7 +20,7 @@ from services.notifications.read_models.changes import (
 )
 from services.notifications.read_models.cursor import Vector
 from shared.http.problems import OVERLOADED, Problem, define_problem
-from shared.projections.awaiter import wait_for
+from shared.projections.awaiter import reflects, wait_for
 from shared.projections.projection import Connection
 from shared.projections.read_models import ReadModels, Reflection
 from shared.reads.reading import database_needed
@@ -96,6 +96,8 @@ class ChangeFeed:
                 except ForeignCursorError as error:
                     detail = f"It does not fit the log {error.log}."
                     raise Problem(FOREIGN_CURSOR, detail) from error
+                if all(reflects(reflection, place) for place in after.values()):
+                    return await with_all_names(connection, wanted)
             if not await wait_for(self._read_models, after.values(), self.limits.ahead_wait_s):
                 raise Problem(FOREIGN_CURSOR, f"It lies beyond what is known here, {reflection}.")
             async with self._snapshot() as (connection, _):

@@ -1,6 +1,6 @@
 """Owns what every event's data shares: strictness, frozenness, the reason, corrections."""
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,10 +20,7 @@ class EventData(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The data as it is logged: absent rather than null or empty where nothing was said."""
         data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        for name in _SILENT:
-            if name in data and not data[name]:
-                del data[name]
-        return data
+        return {key: value for key, value in data.items() if key not in _SILENT or value}
 
 
-_SILENT: Final = ("reason", "corrects")
+_SILENT = {"reason", "corrects"}

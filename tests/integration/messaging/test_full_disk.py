@@ -42,16 +42,9 @@ async def test_a_full_disk_is_never_acknowledged_upon_and_is_recovered_from_with
     disk: SmallDisk, registry: ServedRegistry
 ) -> None:
     stopping = asyncio.Event()
-
-    async def load(worker: int) -> None:
-        number = 0
-        while not stopping.is_set():
-            await registry.settle(f"agency-{worker}-{number}")
-            number += 1
-
     async with asyncio.timeout(_RECOVERY_S), asyncio.TaskGroup() as group:
         for worker in range(3):
-            group.create_task(load(worker))
+            group.create_task(registry.settle_until(stopping, f"agency-{worker}"))
         await eventually(lambda: len(registry.acknowledged) > 20)
         await asyncio.to_thread(disk.fill)
         await eventually(lambda: refused(registry), _RECOVERY_S)

@@ -68,9 +68,10 @@ async def until_told(ask: Callable[[], Awaitable[Told]], status: int, problem: s
             await asyncio.sleep(0.05)
 
 
-async def test_a_promotion_that_lost_published_events_halts_the_log_and_reads_go_on(
+async def ahead_of_the_standby(
     pair: Replicated, registry: ServedRegistry, kafka: KafkaSettings
-) -> None:
+) -> list[bytes | None]:
+    """Have the topic hold eight events, of which the standby lacks the last three; return it."""
     for number in range(5):
         await registry.settle(f"kept-{number}")
     await pair.caught_up()
@@ -78,7 +79,13 @@ async def test_a_promotion_that_lost_published_events_halts_the_log_and_reads_go
     for number in range(3):
         await registry.settle(f"lost-{number}")
     await until_published(kafka, 8)
-    before = await published(kafka)
+    return await published(kafka)
+
+
+async def test_a_promotion_that_lost_published_events_halts_the_log_and_reads_go_on(
+    pair: Replicated, registry: ServedRegistry, kafka: KafkaSettings
+) -> None:
+    before = await ahead_of_the_standby(pair, registry, kafka)
     await pair.fail_over()
     # What is accepted until the fork is noticed takes positions that are on the topic already.
     number = 0
@@ -132,16 +139,9 @@ async def test_with_a_synchronous_standby_nothing_acknowledged_is_lost_and_the_t
 ) -> None:
     await pair.make_synchronous()
     stopping = asyncio.Event()
-
-    async def load(worker: int) -> None:
-        number = 0
-        while not stopping.is_set():
-            await registry.settle(f"agency-{worker}-{number}")
-            number += 1
-
     async with asyncio.timeout(_RECOVERY_S), asyncio.TaskGroup() as group:
         for worker in range(4):
-            group.create_task(load(worker))
+            group.create_task(registry.settle_until(stopping, f"agency-{worker}"))
         await eventually(lambda: len(registry.acknowledged) > 40)
         await pair.fail_over()
         before = len(registry.acknowledged)
@@ -155,14 +155,7 @@ async def test_with_a_synchronous_standby_nothing_acknowledged_is_lost_and_the_t
 async def test_a_process_frozen_through_the_promotion_publishes_nothing_behind_the_fork(
     pair: Replicated, registry: ServedRegistry, kafka: KafkaSettings
 ) -> None:
-    for number in range(5):
-        await registry.settle(f"kept-{number}")
-    await pair.caught_up()
-    await pair.cut()
-    for number in range(3):
-        await registry.settle(f"lost-{number}")
-    await until_published(kafka, 8)
-    before = await published(kafka)
+    before = await ahead_of_the_standby(pair, registry, kafka)
     async with registry.beside() as other:
         assert registry.process.process is not None
         registry.process.process.send_signal(signal.SIGSTOP)
