@@ -8,6 +8,9 @@ TRIALS ?= 5
 SEED ?= 1
 INPUTS ?= 20000
 NAME ?=
+# Each has servers of its own; tests of one file share theirs.
+WORKERS ?= 2
+WITH_SERVERS := --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-containers simulate faults fuzz bench check lint types contracts docs reset
@@ -33,20 +36,20 @@ demo: $(VENV)/.ready ## Run a whole estate on this machine and import ten years 
 up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate holds.
 	@$(VENV)/bin/estate up $(ARGS)
 
-# One tier after the other, so that each has the machine and its servers for itself.
+# One tier after the other: what is quick to tell comes first.
 test: test-unit test-integration test-e2e ## Run all tests, against a real PostgreSQL and a real Kafka.
 
 test-unit: $(VENV)/.ready ## Run the tests that need no server.
 	@$(PYTHON) -m pytest tests/unit tests/architecture --numprocesses auto $(ARGS)
 
 test-integration: $(VENV)/.ready ## Run the tests that need one or two servers.
-	@$(PYTHON) -m pytest tests/integration -m "not slow" $(ARGS)
+	@$(PYTHON) -m pytest tests/integration -m "not slow" $(WITH_SERVERS) $(ARGS)
 
 test-e2e: $(VENV)/.ready ## Run the tests of a whole running estate.
-	@$(PYTHON) -m pytest tests/e2e $(ARGS)
+	@$(PYTHON) -m pytest tests/e2e $(WITH_SERVERS) $(ARGS)
 
 test-attacks: $(VENV)/.ready ## Attack and break a running estate, and run the slow tests.
-	@$(PYTHON) -m pytest tests/attacks tests/faults $(ARGS)
+	@$(PYTHON) -m pytest tests/attacks tests/faults $(WITH_SERVERS) $(ARGS)
 	@$(PYTHON) -m pytest tests/integration -m slow $(ARGS)
 
 test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
