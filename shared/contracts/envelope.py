@@ -17,6 +17,7 @@ from shared.contracts.names import Position
 LEAF_PREFIX: Final = b"\x00"
 SALT_BYTES: Final = 16
 SOURCE_PREFIX: Final = "estate/"
+_CONTENT_TYPE: Final = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +71,32 @@ def stream_of(event_type: str, subject: str) -> str:
 def seal(attributes: dict[str, Any], data: Any, salt: bytes) -> tuple[bytes, bytes]:
     """Finish an event: return its canonical bytes and its RFC 6962 leaf hash.
 
-    `attributes` is every envelope attribute but `data`, `datasalt` and `datahash`; it is changed.
+    `attributes` is every envelope attribute whose name does not begin with `data`; it is changed.
     The leaf covers the event without `data` and `datasalt`, so content can be redacted and an
     event proven without being shown.
     Source: RFC 6962 section 2.1; docs/adr/0003-leaf-without-data.md.
     """
     data_bytes = canonical_bytes(data)
-    attributes["datahash"] = hashlib.sha256(salt + data_bytes).hexdigest()
-    leaf = hashlib.sha256(LEAF_PREFIX + canonical_bytes(attributes)).digest()
-    attributes["data"] = orjson.Fragment(data_bytes)
-    attributes["datasalt"] = salt.hex()
-    return canonical_bytes(attributes), leaf
+    data_hash = hashlib.sha256(salt + data_bytes).hexdigest()
+    attributes["datacontenttype"] = _CONTENT_TYPE
+    attributes["datahash"] = data_hash
+    proven = canonical_bytes(attributes)
+    leaf = hashlib.sha256(LEAF_PREFIX + proven).digest()
+    # In canonical order these two stand between `data` and `datasalt`; a quote that is not escaped
+    # is in no text, so they stand once.
+    between = b'"datacontenttype":"%b","datahash":"%b"' % (
+        _CONTENT_TYPE.encode(),
+        data_hash.encode(),
+    )
+    before, _, after = proven.partition(between)
+    body = b'%b"data":%b,%b,"datasalt":"%b"%b' % (
+        before,
+        data_bytes,
+        between,
+        salt.hex().encode(),
+        after,
+    )
+    return body, leaf
 
 
 def leaf_of(body: bytes) -> bytes:

@@ -6,14 +6,14 @@ the writer, inside its transaction.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import orjson
 import structlog
 
 from shared.contracts.envelope import Event, parse_event
-from shared.eventstore.batch import Batch, Head, KnownCommand
+from shared.eventstore.batch import Batch, EventRow, Head, KnownCommand
 from shared.eventstore.merkle import Frontier
 from shared.eventstore.types import Claim, LogHaltedError, Outcome
 
@@ -51,31 +51,27 @@ _READ_CLAIMS: Final = """
 SELECT c.kind, c.value, c.stream FROM log.claims c
 JOIN unnest($1::text[], $2::text[]) AS wanted (kind, value) USING (kind, value)
 """
-_BESIDE_EVENTS: Final = """
-claimed AS (
-    INSERT INTO log.claims (kind, value, stream, position)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+_WRITE: Final = """
+WITH written AS (
+    INSERT INTO log.events (position, stream, stream_version, type, recorded_at, leaf, body)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::text[],
+        $5::timestamptz[], $6::bytea[], $7::bytea[])
 ), commanded AS (
     INSERT INTO log.commands
         (key, request_hash, outcome, first_position, last_position, recorded_at)
-    SELECT *, $10 FROM unnest($5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::bigint[])
+    SELECT * FROM unnest($8::text[], $9::bytea[], $10::bytea[], $11::bigint[], $12::bigint[],
+        $13::timestamptz[])
+), claimed AS (
+    INSERT INTO log.claims (kind, value, stream, position)
+    SELECT * FROM unnest($14::text[], $15::text[], $16::text[], $17::bigint[])
 )
-UPDATE log.head SET position = $11, tree = $12,
-    recorded_at = CASE WHEN position = $11 THEN recorded_at ELSE $10 END
+UPDATE log.head SET position = $18, tree = $20,
+    recorded_at = CASE WHEN position = $18 THEN recorded_at ELSE $19 END
 """
-_FINISH: Final = "WITH " + _BESIDE_EVENTS
-_EVENTS: Final = """
-WITH written AS (
-    INSERT INTO log.events (position, stream, stream_version, type, recorded_at, leaf, body)
-    SELECT * FROM unnest($13::bigint[], $14::text[], $15::integer[], $16::text[],
-        $17::timestamptz[], $18::bytea[], $19::bytea[])
-),
-"""
-_WRITE: Final = _EVENTS + _BESIDE_EVENTS
-# Below this many events one statement is faster than a COPY, which is two round trips more.
+# Below this many events one statement is faster than two COPYs, each two round trips more.
 _COPIED_FROM_EVENTS: Final = 20
 _TOUCH_HEAD: Final = "UPDATE log.head SET recorded_at = recorded_at"
-_COLUMNS: Final = (
+_EVENT_COLUMNS: Final = (
     "position",
     "stream",
     "stream_version",
@@ -84,6 +80,15 @@ _COLUMNS: Final = (
     "leaf",
     "body",
 )
+_COMMAND_COLUMNS: Final = (
+    "key",
+    "request_hash",
+    "outcome",
+    "first_position",
+    "last_position",
+    "recorded_at",
+)
+_CLAIM_COLUMNS: Final = ("kind", "value", "stream", "position")
 
 
 async def open_gate(connection: Connection, timeout_s: float, hold_max_s: float) -> None:
@@ -158,7 +163,8 @@ async def read_claims(
 
 async def write(connection: Connection, batch: Batch, timeout_s: float) -> None:
     """Write a decided batch: its events, its names, its commands and the new head."""
-    claims = list(zip(*batch.claims, strict=True)) or [(), (), (), ()]
+    events: Sequence[EventRow] = batch.events
+    recorded_at = batch.recorded_at
     commands = [
         (
             key,
@@ -166,29 +172,41 @@ async def write(connection: Connection, batch: Batch, timeout_s: float) -> None:
             orjson.dumps(outcome.answer),
             outcome.first_position,
             outcome.last_position,
+            recorded_at,
         )
         for key, (command, outcome) in batch.accepted.items()
     ]
-    arguments = (
-        *claims,
-        *zip(*commands, strict=True),
-        batch.recorded_at,
+    if len(events) >= _COPIED_FROM_EVENTS:
+        await _copy(connection, "events", _EVENT_COLUMNS, events, timeout_s)
+        await _copy(connection, "commands", _COMMAND_COLUMNS, commands, timeout_s)
+        events, commands = (), []
+    await connection.execute(
+        _WRITE,
+        *_turned(events, _EVENT_COLUMNS),
+        *_turned(commands, _COMMAND_COLUMNS),
+        *_turned(batch.claims, _CLAIM_COLUMNS),
         batch.position,
+        recorded_at,
         batch.tree.to_bytes(),
+        timeout=timeout_s,
     )
-    if 0 < len(batch.events) < _COPIED_FROM_EVENTS:
-        events = zip(*batch.events, strict=True)
-        await connection.execute(_WRITE, *arguments, *events, timeout=timeout_s)
-        return
-    if batch.events:
-        await connection.copy_records_to_table(
-            "events",
-            schema_name="log",
-            columns=_COLUMNS,
-            records=batch.events,
-            timeout=timeout_s,
-        )
-    await connection.execute(_FINISH, *arguments, timeout=timeout_s)
+
+
+async def _copy(
+    connection: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    timeout_s: float,
+) -> None:
+    await connection.copy_records_to_table(
+        table, schema_name="log", columns=columns, records=rows, timeout=timeout_s
+    )
+
+
+def _turned(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The rows' values column by column."""
+    return list(zip(*rows, strict=True)) or [()] * len(columns)
 
 
 async def touch_head(connection: Connection, timeout_s: float) -> None:

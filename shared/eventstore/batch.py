@@ -5,11 +5,11 @@ Must not do IO: what a decision needs and nobody loaded is reported as missing.
 
 import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from shared.clock import IdSource, format_instant
 from shared.contracts.envelope import SALT_BYTES, SOURCE_PREFIX, Origin, seal
@@ -31,6 +31,7 @@ from shared.eventstore.types import (
 )
 from shared.eventstore.view import BatchView, MissingError
 
+_SALTS_DRAWN: Final = 32
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -89,11 +90,13 @@ class Batch:
     size_bytes: int = 0
     tree: Frontier = field(init=False)
     _first_at: datetime = field(init=False)
+    _salts: Iterator[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         """Take the place after the head."""
         self.tree = self.head.tree.copy()
         self._first_at = max(self.head.recorded_at + _MICROSECOND, self.clock_at)
+        self._salts = _draw_salts()
 
     @property
     def vouches(self) -> bool:
@@ -207,7 +210,6 @@ class Batch:
         attributes = {
             "specversion": "1.0",
             "source": SOURCE_PREFIX + self.head.log,
-            "datacontenttype": "application/json",
             "timeline": str(self.head.timeline),
             "actor": origin.actor,
             "credentialid": origin.credential_id,
@@ -235,7 +237,7 @@ class Batch:
             "streamversion": str(version),
             "recordedtime": format_instant(recorded_at),
         }
-        body, leaf = seal(attributes, event.data.to_json(), secrets.token_bytes(SALT_BYTES))
+        body, leaf = seal(attributes, event.data.to_json(), next(self._salts))
         if len(body) > MAX_EVENT_BYTES:
             raise EventTooLargeError(f"an event of {len(body)} bytes exceeds {MAX_EVENT_BYTES}")
         return (position, stream, version, event.data.TYPE, recorded_at, leaf, body)
@@ -249,7 +251,12 @@ class Batch:
         """Nothing in here can fail: a command is in the batch whole or not at all."""
         self.view.put(states)
         first = self.position + 1
+        made: list[dict[str, str]] = []
+        about: str | None = None
         for event, row in sealed:
+            if about is None and event.subject == decision.subject:
+                about = row[1]
+            made.append(self._made(row))
             self.events.append(row)
             self.tree.append(row[5])
             self.size_bytes += len(row[6])
@@ -257,11 +264,9 @@ class Batch:
                 if self.view.claimed(claim.kind, claim.value) is None:
                     self.view.take(claim, row[1])
                     self.claims.append((claim.kind, claim.value, row[1], row[0]))
-        made = [self._made(row) for _, row in sealed]
         answer = _answer(decision, made)
         if made:
             answer["positions"] = made[-1]["position"]
-        about = next((row[1] for event, row in sealed if event.subject == decision.subject), None)
         if about is not None:
             answer["version"] = states[about].version
         last = self.position
@@ -270,6 +275,14 @@ class Batch:
     def _made(self, row: EventRow) -> dict[str, str]:
         where = Position(self.head.log, row[0], self.head.timeline)
         return {"type": row[3], "position": str(where)}
+
+
+def _draw_salts() -> Iterator[bytes]:
+    """Fresh salts without end. Some are drawn at once, since each draw is a system call."""
+    while True:
+        drawn = secrets.token_bytes(_SALTS_DRAWN * SALT_BYTES)
+        for at in range(0, len(drawn), SALT_BYTES):
+            yield drawn[at : at + SALT_BYTES]
 
 
 def _answer(decision: Decision, events: Sequence[dict[str, str]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ to that. A statement that is not here fails.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 import asyncpg
@@ -168,14 +169,22 @@ def _claims(session: Session, args: tuple[Any, ...]) -> Rows:
 def copied(table: str, columns: Iterable[str], records: Iterable[Iterable[Any]]) -> Does:
     """COPY into a table of the log."""
     rows = [dict(zip(columns, record, strict=True)) for record in records]
-    assert table == "events"
+    insert = {"events": _insert_events, "commands": _insert_commands}[table]
 
     def copy(session: Session, _args: tuple[Any, ...]) -> Rows:
-        _check_versions(session, rows)
-        session.insert("events", {row["position"]: row for row in rows})
+        insert(session, rows)
         return ()
 
     return copy
+
+
+def _insert_events(session: Session, rows: list[Row]) -> None:
+    _check_versions(session, rows)
+    session.insert("events", {row["position"]: row for row in rows})
+
+
+def _insert_commands(session: Session, rows: list[Row]) -> None:
+    session.insert("commands", {row["key"]: row for row in rows})
 
 
 def _check_versions(session: Session, rows: list[Row]) -> None:
@@ -187,40 +196,24 @@ def _check_versions(session: Session, rows: list[Row]) -> None:
 
 
 def _write(session: Session, args: tuple[Any, ...]) -> Rows:
-    rows = [dict(zip(append._COLUMNS, row, strict=True)) for row in zip(*args[12:], strict=True)]
-    session.lock(*(("events", row["position"]) for row in rows))
-    session.lock(*_beside(args), ("head", THE_ONE))
-    _check_versions(session, rows)
-    session.insert("events", {row["position"]: row for row in rows})
-    return _finish(session, args[:12])
-
-
-def _beside(args: tuple[Any, ...]) -> list[tuple[str, Any]]:
-    claims = [("claims", claim) for claim in zip(args[0], args[1], strict=True)]
-    return [*claims, *(("commands", key) for key in args[4])]
-
-
-def _finish(session: Session, args: tuple[Any, ...]) -> Rows:
-    *claimed, keys, hashes, outcomes, firsts, lasts, recorded_at, position, tree = args
-    session.lock(*_beside(args), ("head", THE_ONE))
-    claims = [
-        {"kind": kind, "value": value, "stream": stream, "position": at}
-        for kind, value, stream, at in zip(*claimed, strict=True)
-    ]
-    commands = {
-        key: {
-            "key": key,
-            "request_hash": request_hash,
-            "outcome": outcome,
-            "first_position": first,
-            "last_position": last,
-        }
-        for key, request_hash, outcome, first, last in zip(
-            keys, hashes, outcomes, firsts, lasts, strict=True
-        )
-    }
+    *turned, position, recorded_at, tree = args
+    rest = iter(turned)
+    events, commands, claims = (
+        [
+            dict(zip(columns, row, strict=True))
+            for row in zip(*islice(rest, len(columns)), strict=True)
+        ]
+        for columns in (append._EVENT_COLUMNS, append._COMMAND_COLUMNS, append._CLAIM_COLUMNS)
+    )
+    session.lock(
+        *(("events", row["position"]) for row in events),
+        *(("claims", (row["kind"], row["value"])) for row in claims),
+        *(("commands", row["key"]) for row in commands),
+        ("head", THE_ONE),
+    )
+    _insert_events(session, events)
     session.insert("claims", {(row["kind"], row["value"]): row for row in claims})
-    session.insert("commands", commands)
+    _insert_commands(session, commands)
     head = session.get("head", THE_ONE)
     if head is not None and head["position"] == position:
         recorded_at = head["recorded_at"]
@@ -368,7 +361,6 @@ STATEMENTS: Final[dict[str, tuple[str, Does]]] = {
     append._READ_STREAMS: ("read streams", _streams),
     append._READ_CLAIMS: ("read claims", _claims),
     append._WRITE: ("append", _write),
-    append._FINISH: ("finish append", _finish),
     append._TOUCH_HEAD: ("touch head", _touch_head),
     reader._OPEN: ("open log", _open_log),
     reader._WHOSE: ("whose log", _whose),

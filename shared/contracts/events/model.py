@@ -20,7 +20,10 @@ class EventData(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """The data as it is logged: absent rather than null or empty where nothing was said."""
         data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return {key: value for key, value in data.items() if key not in _SILENT or value}
+        for name in _SILENT:
+            if name in data and not data[name]:
+                del data[name]
+        return data
 
 
 _SILENT = {"reason", "corrects"}
