@@ -33,7 +33,7 @@ _CORRELATION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NO_ROUTE = "none"
 
-SERVER_NAME: Final = "estate"
+_SERVER_NAME: Final = "estate"
 _SECURITY_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     (hdrs.CACHE_CONTROL, "no-store"),
@@ -143,14 +143,19 @@ async def expect_continue(request: web.Request) -> web.StreamResponse | None:
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put the correlation id and the security headers on every answer, streams too."""
-    headers = response.headers
     correlation_id = request.get(CORRELATION_ID)
     if correlation_id is not None:
-        headers[CORRELATION_HEADER] = correlation_id
+        response.headers[CORRELATION_HEADER] = correlation_id
+    secure(response)
+
+
+def secure(response: web.StreamResponse) -> None:
+    """Put the security headers on an answer, and a `Server` that tells nothing."""
+    headers = response.headers
     for name, value in _SECURITY_HEADERS:
         headers.setdefault(name, value)
     headers.popall(hdrs.SERVER, None)
-    headers[hdrs.SERVER] = SERVER_NAME
+    headers[hdrs.SERVER] = _SERVER_NAME
 
 
 def _route(request: web.Request) -> str:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiohttp import hdrs, http_exceptions, http_parser, web
+from aiohttp import http_exceptions, http_parser, web
 
-from shared.http.edge import SERVER_NAME, problem_response
+from shared.http.edge import problem_response, secure
 from shared.http.problems import Problem, define_problem
 
 _log = structlog.get_logger(__name__)
@@ -118,7 +118,7 @@ class GuardedConnection(web.RequestHandler):
             return super().handle_error(request, status, exc, message)
         _log.info("request_malformed", error=type(exc).__name__)
         response = problem_response(Problem(MALFORMED_HTTP, self._what_was_wrong(exc)), None)
-        response.headers[hdrs.SERVER] = SERVER_NAME
+        secure(response)
         response.force_close()
         return response
 

@@ -424,6 +424,17 @@ async def test_http_that_could_be_read_in_two_ways_is_refused(
     assert (b"Its first line may have 8190 bytes" in body) == ("a" * 10_000 in request_text)
 
 
+async def test_even_malformed_http_is_answered_with_the_security_headers(
+    server: RunningServer,
+) -> None:
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(b"NONSENSE\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    for line in (b"X-Content-Type-Options: nosniff", b"Cache-Control: no-store", b"Server: estate"):
+        assert line in head
+
+
 @pytest.mark.parametrize(("expect", "status"), [("100-continue", 100), ("200-ok", 417)])
 async def test_only_one_expectation_is_met(server: RunningServer, expect: str, status: int) -> None:
     request = f"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: {expect}\r\n\r\n"
