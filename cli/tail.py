@@ -64,7 +64,7 @@ def tail(
     except KeyboardInterrupt:
         raise typer.Exit(_INTERRUPTED) from None
     finally:
-        if cursor.after is not None:
+        if cursor.after not in {None, after}:
             say(f"--after {cursor.after}", label="Go on later with")
 
 

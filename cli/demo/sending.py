@@ -4,7 +4,7 @@ Must not lose or reorder: a batch is sent again until it is answered, and only t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from cli.failures import Failure
+from cli.failures import Failure, faults
 from cli.importing.submission import Submission
 from shared.clock import new_id
 from shared.contracts.topics import submissions_topic
@@ -223,5 +223,7 @@ def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield batch
 
 
-def _refusal(submission: Submission, problem: Any) -> str:
-    return f"{submission.source} {submission.id} ({submission.type}) was refused: {problem}"
+def _refusal(submission: Submission, problem: Mapping[str, Any] | None) -> str:
+    which = f"{submission.source} {submission.id} ({submission.type})"
+    told = problem or {"title": "no reason is known"}
+    return f"{which} was refused: {'; '.join([str(told.get('title')), *faults(told)])}"
