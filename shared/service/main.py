@@ -5,6 +5,7 @@ Must not hold anything of one service.
 
 import asyncio
 import errno
+import gc
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
@@ -74,8 +75,20 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 async def _serve(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:
     service = build(settings, estate, SystemClock(), new_id)
+    _collect_rarely()
     host, port = settings.http_host, settings.http_port
     await run_service(name, service.app, host, port, service.components)
+
+
+def _collect_rarely() -> None:
+    """Leave what was made at the start to itself, and look for garbage in cycles more rarely.
+
+    With the interpreter's own settings full collections make the slowest of commands: under load
+    the 99th percentile is twice as long, and a tenth fewer are answered.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def _rebuild(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:
