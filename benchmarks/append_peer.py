@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from benchmarks.append import check_log, make_writer
-from benchmarks.estate_data import Estate, events_of, pending
+from benchmarks.append import check_log, commands_of, make_writer
 from benchmarks.measuring import Bar, Line, Report, Series, interleaved
 from benchmarks.processes import ROOT, find_program, run_program
 from benchmarks.servers import Bench, connected
@@ -56,7 +55,7 @@ async def _measure(bench: Bench, report: Report, size: int, events_each: int, wr
 
 async def _ours(bench: Bench, report: Report, size: int, events_each: int, writers: int) -> float:
     access = await bench.new_log()
-    commands = _commands(size, events_each)
+    commands = commands_of(size, events_each)
     writer = make_writer(access.app_dsn, lambda _done: None)
     await writer.start()
     try:
@@ -74,14 +73,6 @@ async def _ours(bench: Bench, report: Report, size: int, events_each: int, write
 async def _send(writer: LogWriter, commands: Sequence[PendingCommand]) -> None:
     for command in commands:
         await writer.submit(command)
-
-
-def _commands(size: int, events_each: int) -> list[PendingCommand]:
-    events = list(events_of(Estate(size, size)))
-    return [
-        pending(f"bench:{start}", tuple(events[start : start + events_each]))
-        for start in range(0, size, events_each)
-    ]
 
 
 async def _peer(bench: Bench, report: Report, size: int, events_each: int, writers: int) -> float:

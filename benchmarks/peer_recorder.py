@@ -17,6 +17,7 @@ from eventsourcing.persistence import (  # type: ignore[import-not-found]
 )
 from eventsourcing.utils import Environment  # type: ignore[import-not-found]
 
+_EVENTS_EACH_SERVICE = 9
 _DATA = {
     "name": "Service 12345",
     "kind": "user-facing-service",
@@ -55,10 +56,17 @@ def _recorder(dsn: str, writers: int) -> ApplicationRecorder:
 def main(dsn: str, size: int, events_each: int, writers: int) -> None:
     recorder = _recorder(dsn, writers)
     state = json.dumps(_DATA, separators=(",", ":")).encode()
-    batches = [
-        [StoredEvent(uuid.uuid4(), 1, "bench:Registered", state) for _ in range(events_each)]
-        for _ in range(size // events_each)
+    origins = [uuid.uuid4() for _ in range(-(-size // _EVENTS_EACH_SERVICE))]
+    events = [
+        StoredEvent(
+            origins[number // _EVENTS_EACH_SERVICE],
+            number % _EVENTS_EACH_SERVICE + 1,
+            "bench:Registered",
+            state,
+        )
+        for number in range(size)
     ]
+    batches = [events[start : start + events_each] for start in range(0, size, events_each)]
     recorder.insert_events([StoredEvent(uuid.uuid4(), 1, "bench:Warm", state)])
     with recorder.datastore.transaction(commit=True) as cursor:
         cursor.execute("DELETE FROM public.bench_events")
