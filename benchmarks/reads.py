@@ -1,5 +1,6 @@
 """How long questions over HTTP take on a large estate, one after the other."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ async def run(bench: Bench, size: int) -> Report:
     async with connected(access.app_dsn) as connection:
         await connection.execute("ANALYZE")
         async with serving(bench, {"registry": access}) as running:
+            await _published(running, estate)
             for _ in range(bench.rounds):
                 for question in QUESTIONS:
                     p95 = await _asked(report, running, estate, question)
@@ -98,6 +100,17 @@ async def run(bench: Bench, size: int) -> Report:
         "each kind a round, about things picked at random by seed."
     )
     return report
+
+
+async def _published(running: Serving, estate: Estate) -> None:
+    """Wait until the registry has told its topic the log that was made for it."""
+    async with aiohttp.ClientSession(running.url("registry")) as session, asyncio.timeout(300):
+        done = f"estate_relay_position {float(estate.events)}"
+        while True:
+            async with session.get("/metrics") as response:
+                if done in await response.text():
+                    return
+            await asyncio.sleep(0.5)
 
 
 async def _asked(report: Report, running: Serving, estate: Estate, question: Question) -> float:

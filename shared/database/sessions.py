@@ -1,4 +1,4 @@
-"""Owns what the server is told of a connection that may write: whose it is, how long it may hold.
+"""Owns what the server is told of a connection, and what a pool does with one that comes back.
 
 Must not be left out where a transaction takes locks: a process that is frozen keeps its connection
 open, and only the server can then let the others go on.
@@ -19,3 +19,11 @@ def session_settings(application: str, transaction_s: float) -> dict[str, str]:
         "tcp_keepalives_interval": "5",
         "tcp_keepalives_count": "3",
     }
+
+
+async def leave_as_it_is(_connection: object) -> None:
+    """What a pool does with a connection that comes back, beside ending a transaction left open.
+
+    The driver's own reset is a round trip after each use, and puts back what is never changed here:
+    settings are set for a session at its start, or for one transaction.
+    """

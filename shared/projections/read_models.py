@@ -5,11 +5,11 @@ Must not write to a projection, and must not fail a reader because a generation 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import asyncpg
 import structlog
@@ -17,7 +17,7 @@ import structlog
 from shared.background import Background
 from shared.clock import Clock
 from shared.contracts.names import Position
-from shared.database.sessions import session_settings
+from shared.database.sessions import leave_as_it_is, session_settings
 from shared.projections.applying import TRANSIENT
 from shared.projections.generations import Generation, ensure_first
 from shared.projections.projection import Connection, Projection
@@ -56,6 +56,7 @@ class Driver(Protocol):
         max_size: int,
         timeout: float,
         command_timeout: float,
+        reset: Callable[[Any], Awaitable[None]],
         server_settings: dict[str, str],
     ) -> Pool:
         """Make a pool that connects when it is awaited."""
@@ -257,6 +258,7 @@ class ReadModels:
             max_size=self._limits.pool_max,
             timeout=self._limits.connect_timeout_s,
             command_timeout=self._limits.command_timeout_s,
+            reset=leave_as_it_is,
             server_settings={
                 "application_name": f"reads {self.projection.name}",
                 "search_path": self.projection.schema(generation.number),

@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from shared.database.errors import UNREACHABLE
-from shared.database.sessions import session_settings
+from shared.database.sessions import leave_as_it_is, session_settings
 from shared.eventstore.reader import check_log
 from shared.http.server import RunningServer, serve
 
@@ -80,6 +80,7 @@ def make_pool(dsn: str, application: str, max_size: int = 8) -> "asyncpg.Pool[as
         max_size=max_size,
         timeout=5,
         command_timeout=10,
+        reset=leave_as_it_is,
         server_settings=session_settings(application, POOL_TRANSACTION_S),
     )
 

@@ -4,7 +4,7 @@ Must offer no more of asyncpg than is used.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -182,9 +182,10 @@ class FakeDriver:
         max_size: int,
         timeout: float,
         command_timeout: float,
+        reset: Callable[[Any], Awaitable[None]],
         server_settings: dict[str, str],
     ) -> Pool:
-        del min_size, max_size, timeout, command_timeout
+        del min_size, max_size, timeout, command_timeout, reset
         return cast("Pool", FakePool(self._database, schema=server_settings.get("search_path", "")))
 
 
