@@ -13,7 +13,7 @@ WORKERS ?= 2
 WITH_SERVERS := --numprocesses $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-containers simulate faults fuzz bench check lint types contracts docs reset
+.PHONY: help setup demo up test test-unit test-integration test-e2e test-attacks test-slow test-containers simulate faults fuzz bench check lint types contracts docs reset
 
 help: ## Show this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate 
 	@$(VENV)/bin/estate up $(ARGS)
 
 # One tier after the other: what is quick to tell comes first.
-test: test-unit test-integration test-e2e ## Run all tests, against a real PostgreSQL and a real Kafka.
+test: test-unit test-integration test-e2e test-attacks ## Run all tests (test-slow has a few more), against a real PostgreSQL and a real Kafka.
 
 test-unit: $(VENV)/.ready ## Run the tests that need no server.
 	@$(PYTHON) -m pytest tests/unit tests/architecture --numprocesses auto $(ARGS)
@@ -48,9 +48,11 @@ test-integration: $(VENV)/.ready ## Run the tests that need one or two servers.
 test-e2e: $(VENV)/.ready ## Run the tests of a whole running estate.
 	@$(PYTHON) -m pytest tests/e2e $(WITH_SERVERS) $(ARGS)
 
-test-attacks: $(VENV)/.ready ## Attack and break a running estate, and run the slow tests.
-	@$(PYTHON) -m pytest tests/attacks tests/faults $(WITH_SERVERS) $(ARGS)
-	@$(PYTHON) -m pytest tests/integration -m slow $(ARGS)
+test-attacks: $(VENV)/.ready ## Attack and break a running estate.
+	@$(PYTHON) -m pytest tests/attacks tests/faults -m "not slow" $(WITH_SERVERS) $(ARGS)
+
+test-slow: $(VENV)/.ready ## Run the tests of three-node clusters and other long runs.
+	@$(PYTHON) -m pytest tests -m slow $(ARGS)
 
 test-containers: $(VENV)/.ready ## Run the integration tests on containers, where a Docker API answers.
 	@$(PYTHON) -m tests.containers.run $(ARGS)

@@ -23,6 +23,51 @@ anything has no speed. A bar is what was asked for beforehand; one that is misse
 This page is made from `benchmarks/results.json`.
 """
 
+_WHERE_THE_TIME_GOES: Final = {
+    "append": (
+        "Of 40 to 75 us an event, deciding and sealing take 25 to 30 in one Python process, "
+        "writing 12 (24 with a command for each event), the commit 2 to 4, the questions "
+        "before it 3 to 4. COPY alone takes 9 to 14, nearly all in the server. So the bar is "
+        "out of reach while one interpreter seals: with the whole of sealing in native code, "
+        "or the next batch sealed while one is written, about half of the time would go."
+    ),
+    "append-peer": (
+        "One caller alone waits for the round trips of a commit: gate, head, known commands, "
+        "rows, commit, and two more where names or streams are not cached. In large commits "
+        "both sides are bound by their own processor time; the peer neither decides nor "
+        "hashes."
+    ),
+    "http": (
+        "The registry's process is full: 450 to 550 us of processor time a command, of which "
+        "the HTTP layer takes a third, the log writer a fifth, the request's log line a "
+        "tenth, the projection a tenth, the relay and Kafka's client a twelfth. PostgreSQL, "
+        "Kafka and the load take another 300 us on the same two cores. Another event loop "
+        "(uvloop) gave 6 to 10 percent, rarer collections of garbage 10 percent and half of "
+        "the 99th percentile; the latter are set. More needs relay and projection in a "
+        "process of their own."
+    ),
+    "intake": (
+        "One process, 150 to 250 us a submission: a third reads the envelope and its data "
+        "strictly, a third decides and seals, the rest is the client of Kafka and the "
+        "statements of a batch."
+    ),
+    "rebuild": (
+        "Of 60 us an event, 14 fold, 7 parse, 8 wait for COPY, 5 are checkpoints and commits; "
+        "derived rows take 11 and indexes 10 once at the end. All but the last two are one "
+        "Python process. Handlers are pure, so folding could be spread over processes where "
+        "there are cores."
+    ),
+    "reads": (
+        "A service by id is eight statements in one snapshot, 0.2 to 0.5 ms each with the "
+        "server; half of a question's time is processor time of the registry."
+    ),
+    "verify": (
+        "Every event is parsed, hashed twice and put back into its canonical form by code of "
+        "the verifier's own, on two processes; the rate grows with the cores."
+    ),
+}
+"""What was found by profiling; to be looked at anew when a number moves."""
+
 
 def write_page(results: Mapping[str, Any]) -> None:
     """Write the page."""
@@ -92,8 +137,13 @@ def _section(name: str, result: Mapping[str, Any]) -> Iterator[str]:
         f"{result['load_average_before']} before and {result['load_average_after']} after, "
         f"{result['measured_at'][:10]}."
     )
-    for note in result["notes"]:
+    for note in (*result["notes"], *_where_the_time_goes(name)):
         yield f"\n{note}"
     yield "\nChecked:\n"
     for check in result["checks"]:
         yield f"- {check}"
+
+
+def _where_the_time_goes(name: str) -> Iterator[str]:
+    if name in _WHERE_THE_TIME_GOES:
+        yield f"Where the time goes: {_WHERE_THE_TIME_GOES[name]}"

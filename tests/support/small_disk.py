@@ -1,4 +1,4 @@
-"""Owns a PostgreSQL whose data is on a small file system of its own, which can be filled.
+"""Owns servers whose data is on a small file system of their own, which can be filled.
 
 Must not need privileges: the file system is one of memory, in a namespace of the server's own.
 """
@@ -10,15 +10,18 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from deploy.local.config import from_environment
+from deploy.local.kafka_cluster import prepare_cluster
 from deploy.local.keeper_link import KeeperLink
-from deploy.local.postgres_server import PostgresServer, prepare_postgres
-from deploy.local.readiness import postgres_usable
+from deploy.local.postgres_server import prepare_postgres
+from deploy.local.readiness import kafka_usable, postgres_usable
 from deploy.local.server_process import ServerProcess
 from deploy.local.state_folder import prepare
 from deploy.local.system_user import server_user
@@ -30,6 +33,7 @@ _ON_SMALL_DISK: Final = """
 set -e
 mount -t tmpfs -o size=$1,mode=700 small "$2"
 cp -a "$3" "$2/data"
+mount --bind "$2/data" "$3"
 : > "$2/ballast"
 echo $$ > "$4"
 shift 4
@@ -37,7 +41,11 @@ exec unshare --user --map-user=1000 --map-group=1000 \
     sh -c 'while :; do "$@" || :; sleep 0.5; done' sh "$@"
 """
 _NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--mount")
-_SETTINGS: Final = ("shared_buffers=16MB", "max_wal_size=48MB", "min_wal_size=32MB")
+_SETTINGS: Final = (
+    *("-c", "shared_buffers=16MB"),
+    *("-c", "max_wal_size=48MB"),
+    *("-c", "min_wal_size=32MB"),
+)
 _START_S: Final = 60.0
 _CHUNKS: Final = (1024**2, 4096)
 
@@ -48,9 +56,12 @@ class NoSmallDiskError(Exception):
 
 @dataclass(frozen=True)
 class SmallDisk:
-    """A running server. `fill` takes all the space that is left on its disk."""
+    """A running server: the DSN of PostgreSQL, the bootstrap address of Kafka.
 
-    dsn: str
+    `fill` takes all the space that is left on its disk.
+    """
+
+    address: str
     ballast: Path
 
     def fill(self) -> None:
@@ -72,19 +83,42 @@ async def postgres_on_small_disk() -> AsyncIterator[SmallDisk]:
 
     Raises: NoSmallDiskError.
     """
+    async with _kept() as (state, keeper):
+        server = prepare_postgres(state)
+        await server.initialise(keeper)
+        process, ballast = await _start(keeper, server.server(), server.data, _SETTINGS)
+        await postgres_usable(server.dsn, lambda: keeper.has_exited(process), _START_S)
+        yield SmallDisk(server.dsn, ballast())
+
+
+@asynccontextmanager
+async def kafka_on_small_disk() -> AsyncIterator[SmallDisk]:
+    """Run a broker; its topics are gone with it.
+
+    Raises: NoSmallDiskError.
+    """
+    async with _kept() as (state, keeper):
+        cluster = await prepare_cluster(
+            state, from_environment(), count=1, secure=False, on_progress=lambda _: None
+        )
+        node = cluster.node(1)
+        await cluster.format(node, keeper)
+        process, ballast = await _start(keeper, cluster.server(node), node.folder / "data")
+        ended = partial(keeper.has_exited, process)
+        await kafka_usable(cluster.access, {node.number}, ended, _START_S)
+        yield SmallDisk(cluster.access.bootstrap, ballast())
+
+
+@asynccontextmanager
+async def _kept() -> AsyncIterator[tuple[Path, KeeperLink]]:
+    """A state folder and the keeper of its servers."""
     await asyncio.to_thread(_require_namespace)
     # Not below pytest's own folder: the server's user may not enter that.
     with tempfile.TemporaryDirectory(prefix="small-", ignore_cleanup_errors=True) as folder:
         state = prepare(Path(folder))
-        server = prepare_postgres(state)
         keeper = await KeeperLink.open(state)
         try:
-            await server.initialise(keeper)
-            process = _on_small_disk(server)
-            await keeper.start(process)
-            await postgres_usable(server.dsn, lambda: keeper.has_exited(process.name), _START_S)
-            pid = int((server.folder / "pid").read_text())
-            yield SmallDisk(server.dsn, Path(f"/proc/{pid}/root/{server.folder}/small/ballast"))
+            yield state, keeper
         finally:
             await keeper.close()
 
@@ -107,12 +141,13 @@ def _require_namespace() -> None:
         raise NoSmallDiskError(tried.stderr.strip())
 
 
-def _on_small_disk(server: PostgresServer) -> ServerProcess:
-    small = server.folder / "small"
-    (server.folder / "small").mkdir(mode=0o755)
-    plain = server.server()
-    command = [f"{small}/data" if part == str(server.data) else part for part in plain.argv]
-    settings = [part for setting in _SETTINGS for part in ("-c", setting)]
-    places = [_SIZE, str(small), str(server.data), str(server.folder / "pid")]
-    argv = [*_NAMESPACE, "sh", "-c", _ON_SMALL_DISK, "sh", *places, *command, *settings]
-    return replace(plain, argv=argv, stop_signal=signal.SIGKILL)
+async def _start(
+    keeper: KeeperLink, server: ServerProcess, data: Path, settings: Sequence[str] = ()
+) -> tuple[str, Callable[[], Path]]:
+    """Start a server with its data on a small disk; return its name and where its ballast lies."""
+    small, pid = data.with_name("small"), data.with_name("pid")
+    small.mkdir(mode=0o755)
+    places = [_SIZE, str(small), str(data), str(pid)]
+    argv = [*_NAMESPACE, "sh", "-c", _ON_SMALL_DISK, "sh", *places, *server.argv, *settings]
+    await keeper.start(replace(server, argv=argv, stop_signal=signal.SIGKILL))
+    return server.name, lambda: Path(f"/proc/{int(pid.read_text())}/root/{small}/ballast")

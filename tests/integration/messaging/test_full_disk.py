@@ -1,4 +1,4 @@
-"""The disk of the log's PostgreSQL is full, under a real registry and its topic."""
+"""The disk of the log's PostgreSQL, or of Kafka, is full under a real registry and its topic."""
 
 import asyncio
 import contextlib
@@ -8,15 +8,21 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from deploy.local.launcher import BackingServices
+from deploy.local.launcher import BackingServices, KafkaAccess
 from shared.messaging.kafka import KafkaSettings
 from tests.faults.held_log import faults_of_topic
 from tests.integration.messaging.topics import forget_topics
 from tests.support.eventually import eventually
 from tests.support.served_registry import LOG, ServedRegistry, serving_registry
-from tests.support.small_disk import NoSmallDiskError, SmallDisk, postgres_on_small_disk
+from tests.support.small_disk import (
+    NoSmallDiskError,
+    SmallDisk,
+    kafka_on_small_disk,
+    postgres_on_small_disk,
+)
 
 _RECOVERY_S = 60.0
+_BROKER_RECOVERY_S = 100.0
 
 
 @pytest_asyncio.fixture
@@ -33,7 +39,7 @@ async def disk() -> AsyncIterator[SmallDisk]:
 async def registry(
     disk: SmallDisk, messaging_backing: BackingServices, kafka: KafkaSettings
 ) -> AsyncIterator[ServedRegistry]:
-    async with serving_registry(disk.dsn, messaging_backing.kafka) as registry:
+    async with serving_registry(disk.address, messaging_backing.kafka) as registry:
         yield registry
     await forget_topics(kafka, LOG)
 
@@ -69,7 +75,7 @@ async def refused(registry: ServedRegistry) -> bool:
 
 async def is_down(disk: SmallDisk) -> bool:
     try:
-        connection = await asyncpg.connect(disk.dsn, timeout=5)
+        connection = await asyncpg.connect(disk.address, timeout=5)
     except (OSError, asyncpg.PostgresError):
         return True
     try:
@@ -89,3 +95,47 @@ async def until_ready(registry: ServedRegistry, status: int) -> None:
 
 async def all_published(registry: ServedRegistry) -> bool:
     return not await faults_of_topic(await registry.held(), registry.kafka)
+
+
+@pytest.mark.slow
+async def test_a_broker_s_full_disk_holds_up_publication_alone_until_it_has_space(
+    messaging_backing: BackingServices,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            disk = await stack.enter_async_context(kafka_on_small_disk())
+        except NoSmallDiskError as error:
+            pytest.skip(f"no file system can be made here: {error}")
+        registry = await stack.enter_async_context(
+            serving_registry(messaging_backing.postgres_dsn, KafkaAccess(disk.address))
+        )
+        stopping = asyncio.Event()
+        async with asyncio.timeout(_BROKER_RECOVERY_S), asyncio.TaskGroup() as group:
+            for worker in range(3):
+                group.create_task(registry.settle_until(stopping, f"agency-{worker}"))
+            await eventually(lambda: len(registry.acknowledged) > 20)
+            await asyncio.to_thread(disk.fill)
+            await eventually(lambda: refuses_connections(disk), _BROKER_RECOVERY_S)
+            before = len(registry.acknowledged)
+            await eventually(lambda: len(registry.acknowledged) > before + 20)
+            disk.give_back()
+            await eventually(lambda: listens(disk), _BROKER_RECOVERY_S)
+            stopping.set()
+        await registry.settle("last")
+        await eventually(lambda: all_published(registry), _RECOVERY_S)
+        await until_ready(registry, 200)
+        await registry.check()
+
+
+async def listens(disk: SmallDisk) -> bool:
+    host, _, port = disk.address.rpartition(":")
+    try:
+        _reader, writer = await asyncio.open_connection(host, int(port))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def refuses_connections(disk: SmallDisk) -> bool:
+    return not await listens(disk)
