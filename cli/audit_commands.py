@@ -167,14 +167,26 @@ def _check(model: str, source: str) -> None:
         raise WrongUse("A read model is replayed from the log or from the topic.")
 
 
+class _Databases(dict[str, str]):
+    """Addresses by service; asking for one that is not known tells how to give it."""
+
+    def __missing__(self, service: str) -> str:
+        raise WrongUse(
+            f"The database of {service} is not known.",
+            f"Set {service.upper()}_DATABASE_DSN, or point --state at the folder of a local run.",
+        )
+
+
 def _databases(state: Path) -> Mapping[str, str]:
-    databases = connect(state).addresses.databases
+    connection = connect(state)
+    databases = connection.config.databases or connection.addresses.databases
     if not databases:
         raise WrongUse(
             "No database is known to read the logs from.",
-            "Start a local run with `make demo`, or point --state at a folder with addresses.json.",
+            "Start a local run with `make demo`, point --state at the folder of one, or set "
+            "REGISTRY_DATABASE_DSN and DEPENDENCIES_DATABASE_DSN.",
         )
-    return databases
+    return _Databases(databases)
 
 
 def _bar(*, hidden: bool) -> Progress:

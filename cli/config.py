@@ -1,11 +1,12 @@
 """Owns what the command line reads from the environment.
 
-Must not be read anywhere else. Keys come in files, never in a variable or an argument.
+Must not be read anywhere else. Keys come in files, never in a variable or an argument; addresses of
+databases are those by which the services themselves are configured.
 """
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +29,13 @@ class CliConfig:
     keys_file: Path | None
     kafka: Mapping[str, str]
     kafka_file: Path | None
+    databases: Mapping[str, str] = field(repr=False)
 
 
 def from_environment(environ: Mapping[str, str] = os.environ) -> CliConfig:
-    """Read `ESTATE_*`; an empty value counts as not given."""
+    """Read `ESTATE_*` and `<SERVICE>_DATABASE_DSN`; an empty value counts as not given."""
     named = {service: environ.get(f"ESTATE_URL_{service.upper()}") for service in SERVICES}
+    databases = {service: environ.get(f"{service.upper()}_DATABASE_DSN") for service in SERVICES}
     kafka = {name: environ.get(f"ESTATE_KAFKA_{name.upper()}") for name in _KAFKA_FIELDS}
     return CliConfig(
         urls={service: url for service, url in named.items() if url},
@@ -40,6 +43,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> CliConfig:
         keys_file=_path(environ.get("ESTATE_KEYS_FILE")),
         kafka={n: v for n, v in kafka.items() if v} if kafka["bootstrap"] else {},
         kafka_file=_path(environ.get("ESTATE_KAFKA_FILE")),
+        databases={service: dsn for service, dsn in databases.items() if dsn},
     )
 
 

@@ -31,6 +31,9 @@ VARIABLES: Final = {
     "ESTATE_URL_REGISTRY": "Base address of the registry.",
     "ESTATE_URL_DEPENDENCIES": "Base address of the dependencies service.",
     "ESTATE_URL_NOTIFICATIONS": "Base address of the notifications service.",
+    "REGISTRY_DATABASE_DSN": "The registry's database, to verify, replay or rebuild from.",
+    "DEPENDENCIES_DATABASE_DSN": "The dependencies service's database, likewise.",
+    "NOTIFICATIONS_DATABASE_DSN": "The notifications service's database, likewise.",
     "ESTATE_KEY_FILE": "File that holds the key to call with, alone on one line.",
     "ESTATE_KAFKA_FILE": "File with the credentials of a user of Kafka to submit with, in JSON.",
     "ESTATE_POSTGRES_DSN": "A PostgreSQL server to use, as its administrator, instead of starting "

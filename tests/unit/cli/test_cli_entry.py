@@ -123,6 +123,17 @@ def test_verify_where_nothing_runs_is_told_in_a_sentence(tmp_path: Path) -> None
     assert len(result.stderr.splitlines()) == 2
 
 
+def test_a_database_that_was_not_given_is_told_by_its_variable(tmp_path: Path) -> None:
+    given = {
+        "REGISTRY_DATABASE_DSN": "postgresql://a@127.0.0.1:9/registry",
+        "ESTATE_KAFKA_BOOTSTRAP": "127.0.0.1:9",
+    }
+    result = estate(tmp_path, "replay", "graph", given=given)
+    assert result.returncode == 2
+    assert "Set DEPENDENCIES_DATABASE_DSN" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_state_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for command in ("up", "demo"):
