@@ -5,10 +5,12 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import pytest
+import pytest_asyncio
 
 from cli.local_estate import SERVICES
 from tests.attacks.attacked_estate import AttackedEstate
@@ -24,11 +26,22 @@ CHECKS: Final = (
 """Left out: that good data is accepted, since rules behind the form may refuse it."""
 
 
-@pytest.mark.timeout(CONFIG.seconds + 120)
-@pytest.mark.parametrize("service", SERVICES)
-async def test_service_keeps_to_its_own_document(
-    estate: AttackedEstate, service: str, tmp_path: Path
-) -> None:
+Runs = Mapping[str, "asyncio.Task[tuple[int | None, str]]"]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def runs(
+    estate: AttackedEstate, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Runs]:
+    """One for each service, all at once: much of their time is waiting."""
+    async with asyncio.TaskGroup() as group:
+        yield {
+            service: group.create_task(_run(estate, service, tmp_path_factory.mktemp(service)))
+            for service in SERVICES
+        }
+
+
+async def _run(estate: AttackedEstate, service: str, folder: Path) -> tuple[int | None, str]:
     # One worker: threads that parse Python at once can trip CPython 3.11 into a SystemError,
     # "AST constructor recursion depth mismatch" (gh-106905).
     url = estate.local.urls[service]
@@ -39,9 +52,16 @@ async def test_service_keeps_to_its_own_document(
         *("--phases", "examples,coverage,fuzzing", "--exclude-path", "/v1/changes/stream"),
         *("--max-examples", str(CONFIG.examples), "--seed", str(CONFIG.seed), "--workers", "1"),
         *("--max-time", str(CONFIG.seconds), "--warnings", "off", "--request-timeout", "20"),
-        cwd=tmp_path,
+        cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     shown, _ = await process.communicate()
-    assert process.returncode == 0, shown.decode()
+    return process.returncode, shown.decode()
+
+
+@pytest.mark.timeout(CONFIG.seconds + 120)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_service_keeps_to_its_own_document(runs: Runs, service: str) -> None:
+    code, shown = await runs[service]
+    assert code == 0, shown
