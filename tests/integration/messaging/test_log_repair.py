@@ -16,6 +16,7 @@ from shared.database.provision import DatabaseAccess
 from shared.eventstore.types import LogHaltedError
 from shared.messaging.kafka import KafkaSettings, drop_consumer, ensure_topic, start_consumer
 from shared.messaging.relay import Relay, RelayLimits
+from shared.messaging.relay_log import RelayLog
 from shared.messaging.repair import Act, Repaired, RepairRefusedError, repair
 from shared.projections.status import RunnerState
 from tests.integration.messaging.followed import Follower, following
@@ -65,12 +66,15 @@ async def verified(kafka: KafkaSettings, log: LogUnderTest) -> int:
 
 
 async def led(relay: Relay, log: LogUnderTest, publication: int) -> None:
-    """Return once the relay has published the whole log on this publication."""
+    """Return once the relay has published the whole log on this publication, and noted it."""
     head = (await log.reader.head()).position
+    known = RelayLog(log.pool, timeout_s=5)
 
-    def done() -> bool:
+    async def done() -> bool:
         status = relay.status
-        return (status.state, status.publication, status.position) == ("leading", publication, head)
+        reached = (status.state, status.publication, status.position)
+        noted = not head or await known.published(publication) > 0
+        return reached == ("leading", publication, head) and noted
 
     await eventually(done)
 
