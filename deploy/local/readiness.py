@@ -40,7 +40,7 @@ async def kafka_usable(
     """
     async with _deadline(deadline_s):
         # The Kafka client logs every refused connection; a plain socket asks first.
-        while not await _listens(access.bootstrap):
+        while not await listens(access.bootstrap):
             await _next_try(has_ended)
         while not nodes <= await registered_nodes(access):
             await _next_try(has_ended)
@@ -85,7 +85,8 @@ async def _answers_a_query(dsn: str) -> bool:
     return False
 
 
-async def _listens(address: str) -> bool:
+async def listens(address: str) -> bool:
+    """Whether anything takes connections at `host:port`."""
     host, port = address.rsplit(":", 1)
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(_QUESTION_TIMEOUT_S):

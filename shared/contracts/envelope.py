@@ -18,6 +18,7 @@ LEAF_PREFIX: Final = b"\x00"
 SALT_BYTES: Final = 16
 SOURCE_PREFIX: Final = "estate/"
 _CONTENT_TYPE: Final = "application/json"
+_BETWEEN: Final = f'"datacontenttype":"{_CONTENT_TYPE}","datahash":"%b"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,7 @@ def seal(attributes: dict[str, Any], data: Any, salt: bytes) -> tuple[bytes, byt
     leaf = hashlib.sha256(LEAF_PREFIX + proven).digest()
     # In canonical order these two stand between `data` and `datasalt`; a quote that is not escaped
     # is in no text, so they stand once.
-    between = b'"datacontenttype":"%b","datahash":"%b"' % (
-        _CONTENT_TYPE.encode(),
-        data_hash.encode(),
-    )
+    between = _BETWEEN % data_hash.encode()
     before, _, after = proven.partition(between)
     body = b'%b"data":%b,%b,"datasalt":"%b"%b' % (
         before,

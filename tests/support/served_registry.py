@@ -75,12 +75,22 @@ class ServedRegistry:
             assert told.status in {0, 503}, told
             await asyncio.sleep(0.05)
 
-    async def settle_until(self, stopping: asyncio.Event, name: str) -> None:
-        """One command after another until told to stop."""
-        number = 0
-        while not stopping.is_set():
-            await self.settle(f"{name}-{number}")
-            number += 1
+    @asynccontextmanager
+    async def under_load(self, workers: int) -> AsyncIterator[None]:
+        """So many clients settle one command after another until the block ends."""
+        stopping = asyncio.Event()
+
+        async def work(worker: int) -> None:
+            number = 0
+            while not stopping.is_set():
+                await self.settle(f"agency-{worker}-{number}")
+                number += 1
+
+        async with asyncio.TaskGroup() as group:
+            for worker in range(workers):
+                group.create_task(work(worker))
+            yield
+            stopping.set()
 
     async def get(self, path: str) -> Told:
         """Ask once."""

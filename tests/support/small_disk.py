@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,11 +84,13 @@ async def postgres_on_small_disk() -> AsyncIterator[SmallDisk]:
     Raises: NoSmallDiskError.
     """
     async with _kept() as (state, keeper):
-        server = prepare_postgres(state)
-        await server.initialise(keeper)
-        process, ballast = await _start(keeper, server.server(), server.data, _SETTINGS)
-        await postgres_usable(server.dsn, lambda: keeper.has_exited(process), _START_S)
-        yield SmallDisk(server.dsn, ballast())
+        postgres = prepare_postgres(state)
+        await postgres.initialise(keeper)
+        server = postgres.server()
+        await _start(keeper, server, postgres.data, _SETTINGS)
+        ended = partial(keeper.has_exited, server.name)
+        await postgres_usable(postgres.dsn, ended, _START_S)
+        yield SmallDisk(postgres.dsn, _ballast(postgres.data))
 
 
 @asynccontextmanager
@@ -103,10 +105,11 @@ async def kafka_on_small_disk() -> AsyncIterator[SmallDisk]:
         )
         node = cluster.node(1)
         await cluster.format(node, keeper)
-        process, ballast = await _start(keeper, cluster.server(node), node.folder / "data")
-        ended = partial(keeper.has_exited, process)
+        server, data = cluster.server(node), node.folder / "data"
+        await _start(keeper, server, data)
+        ended = partial(keeper.has_exited, server.name)
         await kafka_usable(cluster.access, {node.number}, ended, _START_S)
-        yield SmallDisk(cluster.access.bootstrap, ballast())
+        yield SmallDisk(cluster.access.bootstrap, _ballast(data))
 
 
 @asynccontextmanager
@@ -143,11 +146,16 @@ def _require_namespace() -> None:
 
 async def _start(
     keeper: KeeperLink, server: ServerProcess, data: Path, settings: Sequence[str] = ()
-) -> tuple[str, Callable[[], Path]]:
-    """Start a server with its data on a small disk; return its name and where its ballast lies."""
+) -> None:
+    """Start a server with its data on a small disk."""
     small, pid = data.with_name("small"), data.with_name("pid")
     small.mkdir(mode=0o755)
     places = [_SIZE, str(small), str(data), str(pid)]
     argv = [*_NAMESPACE, "sh", "-c", _ON_SMALL_DISK, "sh", *places, *server.argv, *settings]
     await keeper.start(replace(server, argv=argv, stop_signal=signal.SIGKILL))
-    return server.name, lambda: Path(f"/proc/{int(pid.read_text())}/root/{small}/ballast")
+
+
+def _ballast(data: Path) -> Path:
+    """What fills the small disk of a server that runs, seen from outside its namespace."""
+    pid = int(data.with_name("pid").read_text())
+    return Path(f"/proc/{pid}/root/{data.with_name('small')}/ballast")

@@ -1,6 +1,6 @@
 """Owns what every event's data shares: strictness, frozenness, the reason, corrections."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,4 +26,4 @@ class EventData(BaseModel):
         return data
 
 
-_SILENT = {"reason", "corrects"}
+_SILENT: Final = ("reason", "corrects")

@@ -3,14 +3,12 @@
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.audit.audited_log import AuditedLog
-
-ROOT = Path(__file__).parents[3]
+from tests.support.demo_runs import ESTATE
 
 
 @pytest.mark.parametrize("changed", [False, True])
@@ -20,9 +18,9 @@ async def test_the_log_of_a_named_database_is_verified(
     if changed:
         await log.tamper("UPDATE log.events SET type = type || 'x' WHERE position = 3")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "verify", "--no-topic", "--json"),
+        *(ESTATE, "verify", "--no-topic", "--json"),
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "REGISTRY_DATABASE_DSN": log.reader_dsn},
+        env={**os.environ, "REGISTRY_DATABASE_DSN": log.reader_dsn},
         stdout=asyncio.subprocess.PIPE,
     )
     shown, _ = await process.communicate()

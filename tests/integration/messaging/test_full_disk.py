@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.launcher import BackingServices, KafkaAccess
+from deploy.local.readiness import listens
 from shared.messaging.kafka import KafkaSettings
 from tests.faults.held_log import faults_of_topic
 from tests.integration.messaging.topics import forget_topics
@@ -25,13 +26,22 @@ _RECOVERY_S = 60.0
 _BROKER_RECOVERY_S = 100.0
 
 
-@pytest_asyncio.fixture
-async def disk() -> AsyncIterator[SmallDisk]:
+@contextlib.asynccontextmanager
+async def or_skipped(
+    server: contextlib.AbstractAsyncContextManager[SmallDisk],
+) -> AsyncIterator[SmallDisk]:
+    """The server, or no test where it cannot be had."""
     async with contextlib.AsyncExitStack() as stack:
         try:
-            disk = await stack.enter_async_context(postgres_on_small_disk())
+            disk = await stack.enter_async_context(server)
         except NoSmallDiskError as error:
             pytest.skip(f"no file system can be made here: {error}")
+        yield disk
+
+
+@pytest_asyncio.fixture
+async def disk() -> AsyncIterator[SmallDisk]:
+    async with or_skipped(postgres_on_small_disk()) as disk:
         yield disk
 
 
@@ -47,10 +57,7 @@ async def registry(
 async def test_a_full_disk_is_never_acknowledged_upon_and_is_recovered_from_with_its_space(
     disk: SmallDisk, registry: ServedRegistry
 ) -> None:
-    stopping = asyncio.Event()
-    async with asyncio.timeout(_RECOVERY_S), asyncio.TaskGroup() as group:
-        for worker in range(3):
-            group.create_task(registry.settle_until(stopping, f"agency-{worker}"))
+    async with asyncio.timeout(_RECOVERY_S), registry.under_load(3):
         await eventually(lambda: len(registry.acknowledged) > 20)
         await asyncio.to_thread(disk.fill)
         await eventually(lambda: refused(registry), _RECOVERY_S)
@@ -62,7 +69,6 @@ async def test_a_full_disk_is_never_acknowledged_upon_and_is_recovered_from_with
         assert (await registry.command("refused")).status == 503
         disk.give_back()
         await eventually(lambda: len(registry.acknowledged) > before + 20, _RECOVERY_S)
-        stopping.set()
     await until_ready(registry, 200)
     await registry.settle("last")
     await eventually(lambda: all_published(registry))
@@ -101,41 +107,23 @@ async def all_published(registry: ServedRegistry) -> bool:
 async def test_a_broker_s_full_disk_holds_up_publication_alone_until_it_has_space(
     messaging_backing: BackingServices,
 ) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        try:
-            disk = await stack.enter_async_context(kafka_on_small_disk())
-        except NoSmallDiskError as error:
-            pytest.skip(f"no file system can be made here: {error}")
-        registry = await stack.enter_async_context(
-            serving_registry(messaging_backing.postgres_dsn, KafkaAccess(disk.address))
-        )
-        stopping = asyncio.Event()
-        async with asyncio.timeout(_BROKER_RECOVERY_S), asyncio.TaskGroup() as group:
-            for worker in range(3):
-                group.create_task(registry.settle_until(stopping, f"agency-{worker}"))
+    async with (
+        or_skipped(kafka_on_small_disk()) as disk,
+        serving_registry(messaging_backing.postgres_dsn, KafkaAccess(disk.address)) as registry,
+    ):
+        async with asyncio.timeout(_BROKER_RECOVERY_S), registry.under_load(3):
             await eventually(lambda: len(registry.acknowledged) > 20)
             await asyncio.to_thread(disk.fill)
             await eventually(lambda: refuses_connections(disk), _BROKER_RECOVERY_S)
             before = len(registry.acknowledged)
             await eventually(lambda: len(registry.acknowledged) > before + 20)
             disk.give_back()
-            await eventually(lambda: listens(disk), _BROKER_RECOVERY_S)
-            stopping.set()
+            await eventually(lambda: listens(disk.address), _BROKER_RECOVERY_S)
         await registry.settle("last")
         await eventually(lambda: all_published(registry), _RECOVERY_S)
         await until_ready(registry, 200)
         await registry.check()
 
 
-async def listens(disk: SmallDisk) -> bool:
-    host, _, port = disk.address.rpartition(":")
-    try:
-        _reader, writer = await asyncio.open_connection(host, int(port))
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
 async def refuses_connections(disk: SmallDisk) -> bool:
-    return not await listens(disk)
+    return not await listens(disk.address)

@@ -138,15 +138,11 @@ async def test_with_a_synchronous_standby_nothing_acknowledged_is_lost_and_the_t
     pair: Replicated, registry: ServedRegistry, kafka: KafkaSettings
 ) -> None:
     await pair.make_synchronous()
-    stopping = asyncio.Event()
-    async with asyncio.timeout(_RECOVERY_S), asyncio.TaskGroup() as group:
-        for worker in range(4):
-            group.create_task(registry.settle_until(stopping, f"agency-{worker}"))
+    async with asyncio.timeout(_RECOVERY_S), registry.under_load(4):
         await eventually(lambda: len(registry.acknowledged) > 40)
         await pair.fail_over()
         before = len(registry.acknowledged)
         await eventually(lambda: len(registry.acknowledged) > before + 40, _RECOVERY_S)
-        stopping.set()
     await until_published(kafka, (await registry.held()).head)
     await registry.check()
     assert (await registry.get("/v1/log")).document["halted"] is None
