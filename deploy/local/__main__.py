@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.local.config import from_environment
+from deploy.local.java_training import make_java_cache
 from deploy.local.kafka_jars import class_path
 from deploy.local.launcher import BackingServices, LaunchError, backing_services
 
@@ -20,7 +22,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         if arguments.command == "fetch":
-            _fetch(arguments.cache)
+            asyncio.run(_fetch(arguments.cache))
         else:
             with contextlib.suppress(asyncio.CancelledError):
                 asyncio.run(_up(arguments))
@@ -33,7 +35,9 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    fetch = commands.add_parser("fetch", help="fetch and verify the Kafka jars")
+    fetch = commands.add_parser(
+        "fetch", help="fetch and verify the Kafka jars, prepare fast starts"
+    )
     up = commands.add_parser("up", help="start PostgreSQL and Kafka until Ctrl-C")
     up.add_argument("--state", type=Path, required=True, help="folder for data, logs, passwords")
     up.add_argument("--kafka-nodes", type=int, default=1, choices=(1, 3))
@@ -45,10 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fetch(cache: Path | None) -> None:
+async def _fetch(cache: Path | None) -> None:
     config = from_environment()
-    jars = class_path(cache or config.cache_dir, config.maven_repository, _tell)
+    config = replace(config, cache_dir=cache or config.cache_dir)
+    jars = await asyncio.to_thread(class_path, config.cache_dir, config.maven_repository, _tell)
     _tell(f"{len(jars)} jars are there and as locked.")
+    await make_java_cache(config, _tell)
 
 
 async def _up(arguments: argparse.Namespace) -> None:

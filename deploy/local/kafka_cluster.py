@@ -7,13 +7,14 @@ import asyncio
 import base64
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.config import KafkaAccess, LaunchConfig
 from deploy.local.errors import LaunchError
 from deploy.local.java import java_command
+from deploy.local.java_cache import java_cache, starting_from
 from deploy.local.kafka_jars import class_path
 from deploy.local.kafka_properties import ADMIN_USER, SCRAM, Credentials, KafkaNode, render
 from deploy.local.keeper_link import KeeperLink
@@ -34,6 +35,7 @@ class KafkaCluster:
     nodes: list[KafkaNode]
     credentials: Credentials | None
     jars: list[Path]
+    java_cache: Path
 
     @property
     def access(self) -> KafkaAccess:
@@ -54,9 +56,11 @@ class KafkaCluster:
                 return node
         raise LaunchError(f"There is no Kafka node {number}; there are {len(self.nodes)}.")
 
-    def server(self, node: KafkaNode) -> ServerProcess:
-        """The broker process of a node."""
-        command = java_command(self.jars, _HEAP, ["kafka.Kafka", str(node.properties_file)])
+    def server(self, node: KafkaNode, java_options: Sequence[str] | None = None) -> ServerProcess:
+        """The broker process of a node, started from the cache of classes unless told otherwise."""
+        options = starting_from(self.java_cache) if java_options is None else java_options
+        main = ["kafka.Kafka", str(node.properties_file)]
+        command = java_command(self.jars, [*_HEAP, *options], main)
         log = log_file(self.state_dir, node.name)
         return ServerProcess(name=node.name, argv=command, cwd=str(node.folder), log=str(log))
 
@@ -69,7 +73,8 @@ class KafkaCluster:
         if self.credentials:
             password = self.credentials.admin_password
             arguments += ["-S", f"{SCRAM}=[name={ADMIN_USER},password={password}]"]
-        command = java_command(self.jars, _SHORT_LIVED, ["kafka.tools.StorageTool", *arguments])
+        options = [*_SHORT_LIVED, *starting_from(self.java_cache)]
+        command = java_command(self.jars, options, ["kafka.tools.StorageTool", *arguments])
         name = f"{node.name}-format"
         log = log_file(self.state_dir, name)
         await keeper.run(ServerProcess(name=name, argv=command, cwd=str(node.folder), log=str(log)))
@@ -96,10 +101,13 @@ async def prepare_cluster(
     jars = await asyncio.to_thread(
         class_path, config.cache_dir, config.maven_repository, on_progress
     )
-    return await asyncio.to_thread(_settle, state_dir, jars, count, secure=secure)
+    cache = java_cache(config.cache_dir)
+    return await asyncio.to_thread(_settle, state_dir, jars, cache, count, secure=secure)
 
 
-def _settle(state_dir: Path, jars: list[Path], count: int, *, secure: bool) -> KafkaCluster:
+def _settle(
+    state_dir: Path, jars: list[Path], cache: Path, count: int, *, secure: bool
+) -> KafkaCluster:
     folder = state_dir / "kafka"
     folder.mkdir(exist_ok=True)
     wanted: dict[str, object] = {"nodes": count, "secure": secure}
@@ -112,7 +120,7 @@ def _settle(state_dir: Path, jars: list[Path], count: int, *, secure: bool) -> K
         )
     credentials = _credentials(folder) if secure else None
     nodes = _nodes(folder, count)
-    return KafkaCluster(state_dir, str(chosen["cluster_id"]), nodes, credentials, jars)
+    return KafkaCluster(state_dir, str(chosen["cluster_id"]), nodes, credentials, jars, cache)
 
 
 def _nodes(folder: Path, count: int) -> list[KafkaNode]:

@@ -159,8 +159,10 @@ class ProjectionRunner:
         try:
             await self._tick_while_serving(generation, writer)
         finally:
-            await asyncio.gather(*(one.stop() for one in following))
-            writer.drop()
+            try:
+                await asyncio.gather(*(one.stop() for one in following))
+            finally:
+                writer.drop()
 
     async def _tick_while_serving(self, generation: Generation, writer: GenerationWriter) -> None:
         while True:

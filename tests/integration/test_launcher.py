@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from deploy.local import kafka_jars, state_folder
 from deploy.local.config import KafkaAccess, from_environment
+from deploy.local.java_cache import java_cache
+from deploy.local.java_training import make_java_cache
 from deploy.local.launcher import BackingServices, LaunchError, backing_services
 from deploy.local.process_table import is_alive, with_descendants
 from deploy.local.readiness import registered_nodes
@@ -349,3 +351,23 @@ async def test_three_nodes_with_access_control(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match="holds a Kafka cluster"):
         async with backing_services(tmp_path, postgres=False):
             pass
+
+
+async def test_a_cache_of_classes_that_does_not_fit_stops_no_broker(tmp_path: Path) -> None:
+    (tmp_path / "maven").symlink_to(from_environment().cache_dir / "maven")
+    cache = java_cache(tmp_path)
+    cache.parent.mkdir()
+    cache.write_bytes(b"no cache of Java" * 1000)
+    state = tmp_path / "state"
+    async with backing_services(state, postgres=False, cache_dir=tmp_path) as running:
+        assert await registered_nodes(running.kafka) == {1}
+
+
+async def test_a_cache_of_classes_that_cannot_be_kept_is_told_and_done_without(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "java").touch()
+    said: list[str] = []
+    await make_java_cache(replace(from_environment(), cache_dir=tmp_path), said.append)
+    assert len(said) == 1
+    assert said[0].startswith("Kafka will start more slowly")

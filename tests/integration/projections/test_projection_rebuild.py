@@ -8,6 +8,7 @@ import pytest
 from shared.projections.awaiter import wait_for
 from shared.projections.flip import FlipRefusedError
 from shared.projections.generations import drop_retired
+from shared.projections.log_feed import LogFeed
 from shared.projections.projection import Connection, Handler
 from shared.projections.read_models import ReadModels
 from shared.projections.rebuild import rebuild
@@ -285,3 +286,32 @@ async def test_old_pool_ends_once_its_readers_have(
             return False
 
         await until(closed)
+
+
+async def test_no_connection_is_left_by_a_stop_while_the_generation_changes(
+    log: ServiceLog, clock: MovableClock, until: Until
+) -> None:
+    closing, may_close = asyncio.Event(), asyncio.Event()
+
+    class ClosesLate(LogFeed):
+        async def close(self) -> None:
+            closing.set()
+            await may_close.wait()
+
+    await log.append_all(estate(SERVICES, 10))
+    late = ClosesLate(log.reader, log.signal)
+    async with running(log, sample(), clock, open_feed=lambda _log: late) as run:
+        await run.caught_up()
+        await rebuild(sample(), log.feed, run.models, clock)
+        await closing.wait()
+
+    async def none_is_open() -> bool:
+        return not await log.pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'projection sample'"
+        )
+
+    try:
+        await until(none_is_open)
+    finally:
+        may_close.set()
