@@ -37,7 +37,7 @@ up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate 
 	@$(VENV)/bin/estate up $(ARGS)
 
 # One tier after the other: what is quick to tell comes first.
-test: test-unit test-integration test-e2e ## Run all tests (test-attacks and test-slow have more), against a real PostgreSQL and a real Kafka.
+test: test-unit test-integration test-e2e ## Run the tests (test-attacks and test-slow have more), against a real PostgreSQL and a real Kafka.
 
 test-unit: $(VENV)/.ready ## Run the tests that need no server.
 	@$(PYTHON) -m pytest tests/unit tests/architecture --numprocesses auto $(ARGS)
@@ -45,11 +45,11 @@ test-unit: $(VENV)/.ready ## Run the tests that need no server.
 test-integration: $(VENV)/.ready ## Run the tests that need one or two servers.
 	@$(PYTHON) -m pytest tests/integration -m "not slow" $(WITH_SERVERS) $(ARGS)
 
-test-e2e: $(VENV)/.ready ## Run the tests of a whole running estate.
-	@$(PYTHON) -m pytest tests/e2e $(WITH_SERVERS) $(ARGS)
+test-e2e: $(VENV)/.ready ## Run the tests of a whole running estate, some of which break it.
+	@$(PYTHON) -m pytest tests/e2e tests/faults -m "not slow" $(WITH_SERVERS) $(ARGS)
 
-test-attacks: $(VENV)/.ready ## Attack and break a running estate.
-	@$(PYTHON) -m pytest tests/attacks tests/faults -m "not slow" $(WITH_SERVERS) $(ARGS)
+test-attacks: $(VENV)/.ready ## Attack a running estate.
+	@$(PYTHON) -m pytest tests/attacks -m "not slow" $(WITH_SERVERS) $(ARGS)
 
 test-slow: $(VENV)/.ready ## Run the tests of three-node clusters and other long runs.
 	@$(PYTHON) -m pytest tests -m slow $(ARGS)

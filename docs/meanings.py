@@ -38,7 +38,8 @@ VARIABLES: Final = {
     "ESTATE_KAFKA_FILE": "File with the credentials of a user of Kafka to submit with, in JSON.",
     "ESTATE_POSTGRES_DSN": "A PostgreSQL server to use, as its administrator, instead of starting "
     "one.",
-    "ESTATE_CACHE_DIR": "Folder in which Kafka's jars and the cache of its classes are kept (120 MB).",
+    "ESTATE_CACHE_DIR": "Folder in which Kafka's jars and the cache of its classes are kept "
+    "(120 MB).",
     "ESTATE_MAVEN_REPOSITORY": "Another Maven repository to fetch Kafka's jars from.",
     "XDG_CACHE_HOME": "Parent of the default cache folder.",
 }

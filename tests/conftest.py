@@ -3,18 +3,16 @@
 Must not start a server that no collected test asks for.
 """
 
-import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from deploy.local.config import from_environment
-from deploy.local.launcher import BackingServices, KafkaAccess, LaunchError, backing_services
+from deploy.local.launcher import BackingServices, KafkaAccess
 from shared.database.provision import DatabaseAccess
 from tests.support.databases import Databases
+from tests.support.throw_away import throw_away_servers
 
 NewDatabase = Callable[[], Awaitable[DatabaseAccess]]
 
@@ -27,13 +25,8 @@ async def backing(request: pytest.FixtureRequest) -> AsyncIterator[BackingServic
     """
     items = request.session.items
     kafka = any("kafka" in getattr(item, "fixturenames", ()) for item in items)
-    # Not below pytest's own folder: the server's user may not enter that.
-    with tempfile.TemporaryDirectory(prefix="estate-", ignore_cleanup_errors=True) as folder:
-        async with backing_services(Path(folder), kafka=kafka) as services:
-            yield services
-            with contextlib.suppress(LaunchError):
-                # Its folder goes with it: nothing is worth a clean shutdown.
-                await services.kill_postgres()
+    async with throw_away_servers(kafka=kafka) as services:
+        yield services
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Owns the few trials that `make test-attacks` makes: one estate, one trial each of some faults.
+"""Owns the few trials that `make test` makes: one estate, one trial each of some faults.
 
 Must not grow long; `make faults` runs them all, as often as is wished.
 """

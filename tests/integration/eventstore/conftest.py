@@ -1,14 +1,13 @@
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from deploy.local.launcher import BackingServices, backing_services
+from deploy.local.launcher import BackingServices
 from shared.database.provision import DatabaseAccess
 from tests.integration.eventstore.log_under_test import LogUnderTest, open_log
 from tests.support.databases import Databases
+from tests.support.throw_away import throw_away_servers
 
 
 @pytest_asyncio.fixture
@@ -22,10 +21,8 @@ async def own_server() -> AsyncIterator[BackingServices]:
     """A PostgreSQL that tests may stop, freeze and set up; whoever does puts it right again."""
     with pytest.MonkeyPatch.context() as environment:
         environment.delenv("ESTATE_POSTGRES_DSN", raising=False)
-        with tempfile.TemporaryDirectory(prefix="own-", ignore_cleanup_errors=True) as folder:
-            async with backing_services(Path(folder), kafka=False) as services:
-                yield services
-                await services.kill_postgres()
+        async with throw_away_servers(kafka=False) as services:
+            yield services
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

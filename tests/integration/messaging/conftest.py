@@ -1,11 +1,9 @@
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from deploy.local.launcher import BackingServices, backing_services
+from deploy.local.launcher import BackingServices
 from shared.database.provision import DatabaseAccess
 from shared.messaging.kafka import KafkaSettings
 from tests.integration.messaging.log_under_test import (
@@ -15,14 +13,14 @@ from tests.integration.messaging.log_under_test import (
     open_log,
     settings_for,
 )
+from tests.support.throw_away import throw_away_servers
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def messaging_backing() -> AsyncIterator[BackingServices]:
-    # Not below pytest's own folder: a run beside this one would close it to the server's user.
-    with tempfile.TemporaryDirectory(prefix="messaging-", ignore_cleanup_errors=True) as folder:
-        async with backing_services(Path(folder)) as backing:
-            yield backing
+    """Servers of which these tests stop and kill one or the other."""
+    async with throw_away_servers() as backing:
+        yield backing
 
 
 @pytest.fixture

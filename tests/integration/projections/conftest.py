@@ -1,14 +1,12 @@
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from deploy.local.launcher import BackingServices, backing_services
+from deploy.local.launcher import BackingServices
 from shared.clock import SystemClock
 from shared.database.provision import DatabaseAccess
 from tests.integration.projections.both_services import World, both_services
@@ -17,17 +15,9 @@ from tests.integration.projections.log_with_services import ServiceLog, make_dat
 Until = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def projections_backing() -> AsyncIterator[BackingServices]:
-    # Not below pytest's own folder: a run beside this one would close it to the server's user.
-    with tempfile.TemporaryDirectory(prefix="projections-", ignore_cleanup_errors=True) as folder:
-        async with backing_services(Path(folder), kafka=False) as backing:
-            yield backing
-
-
 @pytest_asyncio.fixture
-async def access(projections_backing: BackingServices) -> DatabaseAccess:
-    return await make_database(projections_backing.postgres_dsn)
+async def access(backing: BackingServices) -> DatabaseAccess:
+    return await make_database(backing.postgres_dsn)
 
 
 @pytest_asyncio.fixture
@@ -37,8 +27,8 @@ async def log(access: DatabaseAccess) -> AsyncIterator[ServiceLog]:
 
 
 @pytest_asyncio.fixture
-async def other_log(projections_backing: BackingServices) -> AsyncIterator[ServiceLog]:
-    access = await make_database(projections_backing.postgres_dsn)
+async def other_log(backing: BackingServices) -> AsyncIterator[ServiceLog]:
+    access = await make_database(backing.postgres_dsn)
     async with open_log(access, "dependencies") as log:
         yield log
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from deploy.local.launcher import BackingServices
 from shared.contracts.events.services import Phase
 from shared.contracts.names import Position
 from shared.eventstore.types import LogUnavailableError
@@ -19,6 +18,8 @@ from tests.integration.projections.conftest import MovableClock, Until
 from tests.integration.projections.log_with_services import (
     ServiceLog,
     estate,
+    make_database,
+    open_log,
     phased,
     registered,
     renamed,
@@ -26,6 +27,7 @@ from tests.integration.projections.log_with_services import (
 )
 from tests.integration.projections.running import QUICK, running
 from tests.integration.projections.sample_projection import contents, sample, two_logs
+from tests.support.throw_away import throw_away_servers
 
 A, B, C = (f"svc_{digit * 32}" for digit in "abc")
 
@@ -195,13 +197,17 @@ async def test_gap_in_the_log_stops_with_its_name(
 
 
 async def test_runner_goes_on_after_the_database_was_away(
-    projections_backing: BackingServices, log: ServiceLog, clock: MovableClock, until: Until
+    clock: MovableClock, until: Until
 ) -> None:
-    async with running(log, sample(), clock) as run:
+    async with (
+        throw_away_servers(kafka=False) as own,
+        open_log(await make_database(own.postgres_dsn), "registry") as log,
+        running(log, sample(), clock) as run,
+    ):
         await log.append(registered(A, "Before"))
         await run.caught_up()
-        await projections_backing.stop_postgres()
-        await asyncio.wait_for(projections_backing.start_postgres(), 30)
+        await own.stop_postgres()
+        await asyncio.wait_for(own.start_postgres(), 30)
         await until(lambda: _did(log.append(renamed(A, "After"))))
         await until(lambda: _did(run.caught_up()))
         async with run.models.snapshot() as connection:
