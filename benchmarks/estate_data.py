@@ -208,7 +208,7 @@ async def _append(
     connection: append.Connection, cache: Cache, groups: list[tuple[NewEvent, ...]]
 ) -> None:
     await connection.execute(append.OPEN_GATE)
-    head, clock_at = await append.read_head(connection, _TIMEOUT_S)
+    head, clock_at, _ = await append.read_head(connection, (), _TIMEOUT_S)
     batch = Batch(head, BatchView(cache, {}), STATELESS, new_id, clock_at, {})
     for index, group in enumerate(groups):
         batch.decide(pending(f"fill:{head.position}:{index}", group))

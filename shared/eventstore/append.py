@@ -36,9 +36,11 @@ WHERE gate.locktype = 'advisory' AND gate.granted AND gate.objsubid = 1
     AND holder.wait_event IS DISTINCT FROM 'SyncRep'
 """
 _READ_HEAD: Final = """
-SELECT log, timeline, position, greatest(recorded_at, 'epoch') AS recorded_at, tree, halted,
-    clock_timestamp() AS clock_at
-FROM log.head FOR UPDATE
+SELECT h.log, h.timeline, h.position, greatest(h.recorded_at, 'epoch') AS recorded_at, h.tree,
+    h.halted, clock_timestamp() AS clock_at,
+    c.key, c.request_hash, c.outcome, c.first_position, c.last_position
+FROM log.head AS h LEFT JOIN log.commands AS c ON c.key = ANY($1)
+FOR UPDATE OF h
 """
 _READ_COMMANDS: Final = """
 SELECT key, request_hash, outcome, first_position, last_position
@@ -112,26 +114,32 @@ async def open_gate(connection: Connection, timeout_s: float, hold_max_s: float)
         await connection.execute(OPEN_GATE, timeout=timeout_s)
 
 
-async def read_head(connection: Connection, timeout_s: float) -> tuple[Head, datetime]:
-    """Lock and read the head; return it with the database's clock.
+async def read_head(
+    connection: Connection, keys: Sequence[str], timeout_s: float
+) -> tuple[Head, datetime, dict[str, KnownCommand]]:
+    """Lock the head; return it, the database's clock, and which of the keys are in the log.
 
     Raises: LogHaltedError.
     """
-    row = await connection.fetchrow(_READ_HEAD, timeout=timeout_s)
-    if row is None:
+    rows = await connection.fetch(_READ_HEAD, keys, timeout=timeout_s)
+    if not rows:
         raise LogHaltedError("the log was never opened")
-    if row["halted"] is not None:
-        raise LogHaltedError(row["halted"])
-    tree = Frontier.from_bytes(row["position"], row["tree"])
-    head = Head(row["log"], row["timeline"], row["position"], row["recorded_at"], tree)
-    return head, row["clock_at"]
+    first = rows[0]
+    if first["halted"] is not None:
+        raise LogHaltedError(first["halted"])
+    tree = Frontier.from_bytes(first["position"], first["tree"])
+    head = Head(first["log"], first["timeline"], first["position"], first["recorded_at"], tree)
+    return head, first["clock_at"], _known(row for row in rows if row["key"] is not None)
 
 
 async def read_commands(
     connection: Connection, keys: Sequence[str], timeout_s: float
 ) -> dict[str, KnownCommand]:
     """Look up which of the keys are in the log."""
-    rows = await connection.fetch(_READ_COMMANDS, keys, timeout=timeout_s)
+    return _known(await connection.fetch(_READ_COMMANDS, keys, timeout=timeout_s))
+
+
+def _known(rows: Iterable[asyncpg.Record]) -> dict[str, KnownCommand]:
     return {
         row["key"]: KnownCommand(
             row["request_hash"],

@@ -221,15 +221,14 @@ class LogWriter:
 
     async def _decide(self, connection: Connection, commands: list[PendingCommand]) -> Batch:
         timeout_s = self._limits.statement_timeout_s
-        head, clock_at = await append.read_head(connection, timeout_s)
+        keys = [command.key for command in commands]
+        head, clock_at, known = await append.read_head(connection, keys, timeout_s)
         skew = abs((clock_at - self._clock.now()).total_seconds())
         if skew > self._limits.clock_skew_max_s:
             raise ClockSuspectError(f"process and database clocks differ by {skew:.0f} s")
         if head.position != self._cache.position:
             self._cache.forget()
             self._cache.position = head.position
-        keys = [command.key for command in commands]
-        known = await append.read_commands(connection, keys, timeout_s)
         view = BatchView(self._cache, {})
         batch = Batch(head, view, self._categories, self._new_id, clock_at, known)
         for passes_left in reversed(range(self._limits.decide_max_passes)):

@@ -128,7 +128,7 @@ class DatabaseContract:
         await append.touch_head(connection, _TIMEOUT_S)
         await connection.execute("ROLLBACK")
         await append.open_gate(connection, _TIMEOUT_S, 60.0)
-        head, _ = await append.read_head(connection, _TIMEOUT_S)
+        head, _, _ = await append.read_head(connection, (), _TIMEOUT_S)
         await connection.execute("COMMIT")
         connection.terminate()
         assert head.position == 0

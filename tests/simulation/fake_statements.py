@@ -92,13 +92,18 @@ def _since_epoch(row: Row) -> datetime:
     return max(recorded_at, append.EPOCH)
 
 
-def _lock_head(session: Session, _args: tuple[Any, ...]) -> Rows:
+_OF_COMMANDS: Final = ("key", "request_hash", "outcome", "first_position", "last_position")
+
+
+def _lock_head(session: Session, args: tuple[Any, ...]) -> Rows:
     session.lock(("head", THE_ONE))
     head = session.get("head", THE_ONE)
     if head is None:
         return ()
     found = pick(head, "log", "timeline", "position", "recorded_at", "tree", "halted")
-    return (Record(found.items(), recorded_at=_since_epoch(head), clock_at=session.now),)
+    found = Record(found.items(), recorded_at=_since_epoch(head), clock_at=session.now)
+    none = Record(dict.fromkeys(_OF_COMMANDS))
+    return [Record(found.items(), **command) for command in _commands(session, args) or (none,)]
 
 
 def _read_head(session: Session, _args: tuple[Any, ...]) -> Rows:
@@ -144,9 +149,8 @@ def _change_head(
 
 
 def _commands(session: Session, args: tuple[Any, ...]) -> Rows:
-    columns = ("key", "request_hash", "outcome", "first_position", "last_position")
     found = (session.get("commands", key) for key in dict.fromkeys(args[0]))
-    return [pick(row, *columns) for row in found if row is not None]
+    return [pick(row, *_OF_COMMANDS) for row in found if row is not None]
 
 
 def _outcome(session: Session, args: tuple[Any, ...]) -> Rows:
