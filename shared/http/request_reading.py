@@ -5,7 +5,7 @@ Must not decide who may call, and must not repeat input in a refusal.
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, Final, get_args
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import hdrs, web
@@ -93,6 +93,13 @@ def _parameter(name: str) -> str:
     return f"/{pointer_token(name)}"
 
 
+# One way to write each: pydantic would take `yes` and `1.0` too.
+_FORMS: Final[dict[type, tuple[re.Pattern[str], str]]] = {
+    bool: (re.compile("true|false"), "is neither true nor false"),
+    int: (re.compile("-?[0-9]+", re.ASCII), "is not a whole number"),
+}
+
+
 class QueryReader:
     """Reads the query into the model of a route; a route without one takes no parameter."""
 
@@ -100,6 +107,12 @@ class QueryReader:
         self._model = model
         fields = model.model_fields if model is not None else {}
         self._names = frozenset(f.alias or name for name, f in fields.items())
+        self._forms = {
+            f.alias or name: form
+            for name, f in fields.items()
+            for kind, form in _FORMS.items()
+            if kind in (get_args(f.annotation) or (f.annotation,))
+        }
         self._default = self._read_default()
 
     def _read_default(self) -> BaseModel | None:
@@ -119,10 +132,20 @@ class QueryReader:
             raise Problem(BAD_QUERY, errors=faults[:MAX_FAULTS])
         if self._model is None:
             return None
+        faults = [
+            Fault(_parameter(name), said)
+            for name, (form, said) in self._forms.items()
+            if name in parameters and not form.fullmatch(parameters[name])
+        ]
         try:
-            return self._model.model_validate_strings(parameters)
+            read = self._model.model_validate_strings(parameters)
         except ValidationError as error:
-            raise Problem(BAD_QUERY, errors=faults_of(error, parameters)) from None
+            told = {fault.pointer for fault in faults}
+            more = [one for one in faults_of(error, parameters) if one.pointer not in told]
+            raise Problem(BAD_QUERY, errors=[*faults, *more][:MAX_FAULTS]) from None
+        if faults:
+            raise Problem(BAD_QUERY, errors=faults[:MAX_FAULTS])
+        return read
 
 
 async def read_body(request: web.Request, route: Route) -> bytes:

@@ -181,6 +181,8 @@ async def test_a_body_over_the_limit_in_chunks_is_refused(caller: aiohttp.Client
         ("limit=1_0", "/limit"),
         ("limit=%EF%BC%91", "/limit"),
         ("limit=", "/limit"),
+        ("limit=1.0", "/limit"),
+        ("limit=+1", "/limit"),
         ("as_of=yesterday", "/as_of"),
         ("as_of=2026-02-30", "/as_of"),
         ("as_of=2026-01-01T00:00:00", "/as_of"),
@@ -188,6 +190,9 @@ async def test_a_body_over_the_limit_in_chunks_is_refused(caller: aiohttp.Client
         ("known_at=registry:1,registry:2", "/known_at"),
         ("cursor=", "/cursor"),
         ("dry_run=perhaps", "/dry_run"),
+        ("dry_run=yes", "/dry_run"),
+        ("dry_run=1", "/dry_run"),
+        ("dry_run=True", "/dry_run"),
         ("%3Cscript%3E=1", "/<script>"),
     ],
 )
@@ -199,6 +204,12 @@ async def test_a_bad_parameter_is_named(
     document = await problem_of(response)
     assert document["type"] == "/problems/bad-query"
     assert document["errors"][0]["pointer"] == pointer
+
+
+async def test_all_bad_parameters_are_named_at_once(caller: aiohttp.ClientSession) -> None:
+    response = await caller.get("/v1/things?as_of=noon&limit=1e1&dry_run=on", headers=EMIT)
+    errors = (await problem_of(response))["errors"]
+    assert [one["pointer"] for one in errors] == ["/limit", "/dry_run", "/as_of"]
 
 
 @pytest.mark.parametrize("query", ["a=%ff", "a=%00", "a=%0a", "&".join("a" * 100)])
