@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.failures import Failure, tell_of_kafka_once
-from cli.keeping_running import kept_running
+from cli.keeping_running import Kept, kept_running
 from cli.local_estate import EstateStartError, LocalEstate, local_estate
 from cli.terminal import cell
 from deploy.local.errors import LaunchError
@@ -44,7 +44,8 @@ async def shown_estate(
         console.print(cell(text), soft_wrap=True)
 
     try:
-        async with kept_running(running.services.values(), tell):
+        processes: list[Kept] = [*running.backing.own_servers, *running.services.values()]
+        async with kept_running(processes, tell):
             yield running
     finally:
         with console.status("Stopping"):

@@ -78,6 +78,12 @@ class KeeperLink:
         ended = self._exits.get(name)
         return ended is None or ended.happened.is_set()
 
+    async def ended(self, name: str) -> int | None:
+        """Wait until a started server's last process has gone; the exit code if that is known."""
+        exit_ = self._exits[name]
+        await exit_.happened.wait()
+        return exit_.code
+
     async def close(self) -> None:
         """Close the pipe, which stops every server, and wait for the keeper's end."""
         try:

@@ -15,7 +15,7 @@ from deploy.local.errors import LaunchError
 from deploy.local.kafka_cluster import prepare_cluster
 from deploy.local.keeper_link import KeeperLink
 from deploy.local.postgres_server import prepare_postgres
-from deploy.local.running import FREEZE, KILL, THAW, RunningKafka, RunningPostgres
+from deploy.local.running import FREEZE, KILL, THAW, OwnServer, RunningKafka, RunningPostgres
 from deploy.local.state_folder import prepare
 
 __all__ = ["BackingServices", "KafkaAccess", "LaunchError", "backing_services"]
@@ -63,6 +63,12 @@ class BackingServices:
         if access is None:
             raise LaunchError("Kafka was not asked for in this launch.")
         return access
+
+    @property
+    def own_servers(self) -> list[OwnServer]:
+        """Those that were started here, to be watched."""
+        postgres = [self._postgres.server] if self._postgres else []
+        return postgres + (self._kafka.servers if self._kafka else [])
 
     async def start_postgres(self) -> None:
         """Start it again on the same port and data; returns when it answers."""

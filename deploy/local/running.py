@@ -5,6 +5,9 @@ Must not outlive its keeper, and must not touch servers that came from the envir
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deploy.local.config import KafkaAccess
@@ -19,6 +22,24 @@ from deploy.local.state_folder import is_port_free
 
 _POSTGRES_DEADLINE_S = 60.0
 _KAFKA_DEADLINE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnServer:
+    """A server that was started here, to be watched."""
+
+    name: str
+    log_path: Path
+    _ended: Callable[[], Awaitable[int | None]]
+    _start: Callable[[], Awaitable[None]]
+
+    async def ended(self) -> int | None:
+        """Wait until its last process has gone; the exit code if that is known."""
+        return await self._ended()
+
+    async def start(self) -> None:
+        """Start it again on the same port and data. Raises: LaunchError."""
+        await self._start()
 
 
 class RunningPostgres:
@@ -48,6 +69,12 @@ class RunningPostgres:
         except NotUsableError as error:
             raise _not_started("PostgreSQL", error, server.log) from error
 
+    @property
+    def server(self) -> OwnServer:
+        """It, to be watched."""
+        log = Path(self._postgres.server().log)
+        return OwnServer("PostgreSQL", log, partial(self._keeper.ended, POSTGRES), self.start)
+
     async def stop(self, number: int) -> None:
         """Stop it by a signal of its own; returns when its last process has gone."""
         await self._keeper.stop(POSTGRES, number)
@@ -71,6 +98,19 @@ class RunningKafka:
     def access(self) -> KafkaAccess:
         """How to reach the cluster."""
         return self._cluster.access
+
+    @property
+    def servers(self) -> list[OwnServer]:
+        """Its nodes, to be watched."""
+        return [
+            OwnServer(
+                f"Kafka ({node.name})",
+                Path(self._cluster.server(node).log),
+                partial(self._keeper.ended, node.name),
+                partial(self.start, node.number),
+            )
+            for node in self._cluster.nodes
+        ]
 
     async def start_all(self) -> None:
         """Format what is new, start every node; return when each of them counts all of them."""

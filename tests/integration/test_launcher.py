@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAuthorizationFailedError
 
+from cli.keeping_running import kept_running
 from deploy.local import kafka_jars, state_folder
 from deploy.local.config import KafkaAccess, from_environment
 from deploy.local.java_cache import java_cache
@@ -159,6 +160,28 @@ async def test_killed_kafka_keeps_what_was_acknowledged(services: BackingService
     await _send(services.kafka, "kept", b"two")
 
     assert await _read(services.kafka, "kept", 2) == [b"one", b"two"]
+
+
+async def test_servers_of_a_shown_run_that_end_are_told_and_started_again(
+    services: BackingServices,
+) -> None:
+    told: list[str] = []
+
+    async def both_answer() -> bool:
+        try:
+            return await _query(services.postgres_dsn, "SELECT 1") == 1 and await registered_nodes(
+                services.kafka
+            ) == {1}
+        except (OSError, asyncpg.PostgresError):
+            return False
+
+    async with kept_running(services.own_servers, told.append, first_pause_s=0.01):
+        await asyncio.gather(services.kill_postgres(), services.kill_kafka())
+        await _until(both_answer, 60)
+    assert [one.partition(", ")[0] for one in sorted(told)] == [
+        "Kafka (kafka-1) ended by signal 9",
+        "PostgreSQL ended by signal 9",
+    ]
 
 
 async def test_frozen_servers_answer_again_when_thawed(services: BackingServices) -> None:
