@@ -16,7 +16,6 @@ from shared.clock import IdSource, new_id
 from shared.http.endpoint import CORRELATION_ID
 from shared.http.problems import (
     BAD_REQUEST,
-    EXPECTATION_FAILED,
     INTERNAL,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
@@ -130,15 +129,6 @@ def problem_response(problem: Problem, correlation_id: str | None) -> web.Respon
     if problem.headers.get(hdrs.CONNECTION) == "close":
         response.force_close()
     return response
-
-
-async def expect_continue(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue`; any other expectation is refused as a problem."""
-    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-        return problem_response(Problem(EXPECTATION_FAILED), None)
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0
-    return None
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:

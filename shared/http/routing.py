@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.http.edge import expect_continue, make_edge, set_headers
+from shared.http.edge import make_edge, set_headers
 from shared.http.endpoint import CORRELATION_ID, PRINCIPAL, make_endpoint
 from shared.http.openapi import ServiceInfo
 from shared.http.routes import (
@@ -94,4 +94,4 @@ def _add(app: web.Application, route: Route, authenticator: Authenticator) -> No
     endpoint: Any = make_endpoint(route, authenticator)
     methods = ["GET", "HEAD"] if route.method == "GET" and not route.stream else [route.method]
     for method in methods:
-        app.router.add_route(method, route.path, endpoint, expect_handler=expect_continue)
+        app.router.add_route(method, route.path, endpoint)

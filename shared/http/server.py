@@ -5,16 +5,16 @@ Must not know what the application does.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from aiohttp import http_exceptions, http_parser, web
+from aiohttp import hdrs, http_exceptions, http_parser, web
 
 from shared.http.edge import problem_response, secure
-from shared.http.problems import Problem, define_problem
+from shared.http.problems import EXPECTATION_FAILED, Problem, define_problem
 
 _log = structlog.get_logger(__name__)
 
@@ -184,12 +184,31 @@ async def _listen(
     server = runner.server
     if server is None:
         raise RuntimeError("the application did not start")
+    server.request_handler = _refusing_expectations(server.request_handler)
     loop = asyncio.get_running_loop()
 
     def connection() -> GuardedConnection:
         return GuardedConnection(server, limits, loop=loop, **_connection_options(limits))
 
     return await loop.create_server(connection, host, port, backlog=limits.backlog)
+
+
+def _refusing_expectations(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse any expectation but `100-continue` with a problem, wherever a request goes.
+
+    aiohttp does so by route, and where there is none in its own words, which fail on a value that
+    is not UTF-8.
+    """
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get(hdrs.EXPECT, "").lower() in {"", "100-continue"}:
+            answer: web.StreamResponse = await handler(request)
+            return answer
+        response = problem_response(Problem(EXPECTATION_FAILED), None)
+        secure(response)
+        return response
+
+    return handle
 
 
 def _connection_options(limits: ServerLimits) -> dict[str, Any]:

@@ -446,10 +446,18 @@ async def test_even_malformed_http_is_answered_with_the_security_headers(
         assert line in head
 
 
-@pytest.mark.parametrize(("expect", "status"), [("100-continue", 100), ("200-ok", 417)])
-async def test_only_one_expectation_is_met(server: RunningServer, expect: str, status: int) -> None:
-    request = f"GET /livez HTTP/1.1\r\nHost: x\r\nExpect: {expect}\r\n\r\n"
-    assert (await raw_exchange(server, request))[0] == status
+@pytest.mark.parametrize("target", ["GET /livez", "GET /nowhere", "TRACE /livez"])
+@pytest.mark.parametrize(
+    ("expect", "status"),
+    [(b"100-continue", 100), (b"200-ok", 417), (b"\xff", 417), (b"\xed\xa0\x80", 417)],
+)
+async def test_only_one_expectation_is_met(
+    server: RunningServer, target: str, expect: bytes, status: int
+) -> None:
+    request = f"{target} HTTP/1.1\r\nHost: x\r\nExpect: ".encode() + expect + b"\r\n\r\n"
+    found, body = await raw_exchange(server, request)
+    assert found == status
+    assert status == 100 or b"/problems/expectation-failed" in body
 
 
 async def test_broken_chunks_are_refused(server: RunningServer) -> None:
