@@ -105,7 +105,7 @@ async def test_a_commit_that_cannot_be_resolved_is_unknown_and_its_key_resolves_
         (result,) = await submit_all(writer, [add("k1")])
         assert isinstance(result, OutcomeUnknownError)
         connecting.before_commit.clear()
-        again = await writer.submit(add("k1"))
+        again = await submit_until_taken(writer, add("k1"))
     assert (again.first_position, again.replayed) == (1, True)
     assert await log.keys() == ["k1"]
 
