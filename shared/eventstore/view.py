@@ -13,8 +13,7 @@ from shared.eventstore.types import Category, Claim, Fact, Loaded
 
 S = TypeVar("S")
 
-# A state is 1 to 2 KiB: so many are 20 MiB, and more than are changed again soon.
-_MAX_CACHED: Final = 10_000
+_MAX_CACHED: Final = 50_000
 
 
 class MissingError(Exception):

@@ -84,12 +84,11 @@ def _collect_rarely() -> None:
     """Leave what was made at the start to itself, and look for garbage in cycles more rarely.
 
     With the interpreter's own settings full collections make the slowest of commands: under load
-    the 99th percentile is twice as long, and a tenth fewer are answered. More rarely still, and
-    connections that ended in the middle of a request, each a cycle, pile up to hundreds of MiB.
+    the 99th percentile is twice as long, and a tenth fewer are answered.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 5)
+    gc.set_threshold(10_000, 20, 20)
 
 
 async def _rebuild(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:
