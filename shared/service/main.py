@@ -4,6 +4,7 @@ Must not hold anything of one service.
 """
 
 import asyncio
+import ctypes
 import errno
 import gc
 import sys
@@ -33,6 +34,9 @@ Build = Callable[[S, EstateSettings, Clock, IdSource], BuiltService]
 USAGE: Final = "say serve, rebuild, migrate or log"
 _FAILED: Final = 1
 _NO_ADDRESS: Final = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+# Parameters of mallopt, as glibc numbers them.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
 
 
 def main(
@@ -76,6 +80,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 async def _serve(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:
     service = build(settings, estate, SystemClock(), new_id)
     _collect_rarely()
+    _give_memory_back()
     host, port = settings.http_host, settings.http_port
     await run_service(name, service.app, host, port, service.components)
 
@@ -89,6 +94,18 @@ def _collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def _give_memory_back() -> None:
+    """Keep glibc's thresholds where they are at the start, so that what is free goes back.
+
+    By itself glibc raises them with the largest block that was ever freed, and the heap then only
+    grows: under hostile input by half a KiB a request (mallopt(3)). Does nothing on another libc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 64 * 1024)
+        mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
 
 
 async def _rebuild(name: str, settings: S, estate: EstateSettings, build: Build[S]) -> None:
