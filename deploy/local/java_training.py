@@ -29,10 +29,10 @@ async def make_java_cache(config: LaunchConfig, on_progress: Callable[[str], Non
     A start of a broker then takes half of the time and of the processor. Safe under concurrent
     calls; what cannot be made is told and done without.
     """
-    cache = java_cache(config.cache_dir)
-    if cache.exists():
-        return
     try:
+        cache = java_cache(config.cache_dir)
+        if cache.exists():
+            return
         cache.parent.mkdir(parents=True, exist_ok=True)
         with cache.with_suffix(".lock").open("w") as lock:
             await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
@@ -49,14 +49,14 @@ async def _make(cache: Path, config: LaunchConfig) -> None:
         folder = await asyncio.to_thread(prepare, Path(made_in) / "broker")
         keeper = await KeeperLink.open(folder)
         try:
-            await _run_a_broker(folder, config, keeper, writing_to(made))
+            await _run_a_broker(folder, config, keeper, made)
         finally:
             await keeper.close()
         made.rename(cache)
 
 
 async def _run_a_broker(
-    folder: Path, config: LaunchConfig, keeper: KeeperLink, java_options: list[str]
+    folder: Path, config: LaunchConfig, keeper: KeeperLink, cache: Path
 ) -> None:
     cluster = await prepare_cluster(
         folder, config, count=1, secure=False, on_progress=lambda _text: None
@@ -64,7 +64,8 @@ async def _run_a_broker(
     (node,) = cluster.nodes
     await cluster.format(node, keeper)
     # Java writes the cache as it ends.
-    server = replace(cluster.server(node, java_options), stop_deadline_s=_WRITE_DEADLINE_S)
+    server = replace(cluster, java_options=writing_to(cache)).server(node)
+    server = replace(server, stop_deadline_s=_WRITE_DEADLINE_S)
     await keeper.start(server)
     await kafka_usable(
         cluster.access, {node.number}, lambda: keeper.has_exited(node.name), _START_DEADLINE_S

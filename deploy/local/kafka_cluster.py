@@ -7,7 +7,7 @@ import asyncio
 import base64
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class KafkaCluster:
     nodes: list[KafkaNode]
     credentials: Credentials | None
     jars: list[Path]
-    java_cache: Path
+    java_options: list[str]
 
     @property
     def access(self) -> KafkaAccess:
@@ -56,11 +56,10 @@ class KafkaCluster:
                 return node
         raise LaunchError(f"There is no Kafka node {number}; there are {len(self.nodes)}.")
 
-    def server(self, node: KafkaNode, java_options: Sequence[str] | None = None) -> ServerProcess:
-        """The broker process of a node, started from the cache of classes unless told otherwise."""
-        options = starting_from(self.java_cache) if java_options is None else java_options
-        main = ["kafka.Kafka", str(node.properties_file)]
-        command = java_command(self.jars, [*_HEAP, *options], main)
+    def server(self, node: KafkaNode) -> ServerProcess:
+        """The broker process of a node."""
+        options = [*_HEAP, *self.java_options]
+        command = java_command(self.jars, options, ["kafka.Kafka", str(node.properties_file)])
         log = log_file(self.state_dir, node.name)
         return ServerProcess(name=node.name, argv=command, cwd=str(node.folder), log=str(log))
 
@@ -73,7 +72,7 @@ class KafkaCluster:
         if self.credentials:
             password = self.credentials.admin_password
             arguments += ["-S", f"{SCRAM}=[name={ADMIN_USER},password={password}]"]
-        options = [*_SHORT_LIVED, *starting_from(self.java_cache)]
+        options = [*_SHORT_LIVED, *self.java_options]
         command = java_command(self.jars, options, ["kafka.tools.StorageTool", *arguments])
         name = f"{node.name}-format"
         log = log_file(self.state_dir, name)
@@ -101,12 +100,12 @@ async def prepare_cluster(
     jars = await asyncio.to_thread(
         class_path, config.cache_dir, config.maven_repository, on_progress
     )
-    cache = java_cache(config.cache_dir)
-    return await asyncio.to_thread(_settle, state_dir, jars, cache, count, secure=secure)
+    options = starting_from(java_cache(config.cache_dir))
+    return await asyncio.to_thread(_settle, state_dir, jars, options, count, secure=secure)
 
 
 def _settle(
-    state_dir: Path, jars: list[Path], cache: Path, count: int, *, secure: bool
+    state_dir: Path, jars: list[Path], java_options: list[str], count: int, *, secure: bool
 ) -> KafkaCluster:
     folder = state_dir / "kafka"
     folder.mkdir(exist_ok=True)
@@ -120,7 +119,8 @@ def _settle(
         )
     credentials = _credentials(folder) if secure else None
     nodes = _nodes(folder, count)
-    return KafkaCluster(state_dir, str(chosen["cluster_id"]), nodes, credentials, jars, cache)
+    cluster_id = str(chosen["cluster_id"])
+    return KafkaCluster(state_dir, cluster_id, nodes, credentials, jars, java_options)
 
 
 def _nodes(folder: Path, count: int) -> list[KafkaNode]:

@@ -59,11 +59,10 @@ class KeeperLink:
         Raises: LaunchError with the end of its log when it fails.
         """
         await self.start(server)
-        ended = self._exits[server.name]
-        await ended.happened.wait()
-        if ended.code != 0:
+        code = await self.ended(server.name)
+        if code != 0:
             told = last_lines(Path(server.log))
-            raise LaunchError(f"{server.name} failed with code {ended.code}. {told}")
+            raise LaunchError(f"{server.name} failed with code {code}. {told}")
 
     async def stop(self, name: str, number: int | None = None) -> None:
         """Stop a server, by its own signal or the one given; returns when it has gone."""

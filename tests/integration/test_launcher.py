@@ -394,3 +394,13 @@ async def test_a_cache_of_classes_that_cannot_be_kept_is_told_and_done_without(
     await make_java_cache(replace(from_environment(), cache_dir=tmp_path), said.append)
     assert len(said) == 1
     assert said[0].startswith("Kafka will start more slowly")
+
+
+async def test_no_cache_of_classes_is_missed_where_there_is_no_java(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    said: list[str] = []
+    await make_java_cache(replace(from_environment(), cache_dir=tmp_path), said.append)
+    assert len(said) == 1
+    assert "There is no Java runtime" in said[0]
