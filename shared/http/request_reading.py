@@ -137,12 +137,12 @@ class QueryReader:
             for name, (form, said) in self._forms.items()
             if name in parameters and not form.fullmatch(parameters[name])
         ]
+        read: BaseModel | None = None
         try:
             read = self._model.model_validate_strings(parameters)
         except ValidationError as error:
             told = {fault.pointer for fault in faults}
-            more = [one for one in faults_of(error, parameters) if one.pointer not in told]
-            raise Problem(BAD_QUERY, errors=[*faults, *more][:MAX_FAULTS]) from None
+            faults += [one for one in faults_of(error, parameters) if one.pointer not in told]
         if faults:
             raise Problem(BAD_QUERY, errors=faults[:MAX_FAULTS])
         return read

@@ -101,9 +101,9 @@ def _lock_head(session: Session, args: tuple[Any, ...]) -> Rows:
     if head is None:
         return ()
     found = pick(head, "log", "timeline", "position", "recorded_at", "tree", "halted")
-    found = Record(found.items(), recorded_at=_since_epoch(head), clock_at=session.now)
-    none = Record(dict.fromkeys(_OF_COMMANDS))
-    return [Record(found.items(), **command) for command in _commands(session, args) or (none,)]
+    times = {"recorded_at": _since_epoch(head), "clock_at": session.now}
+    commands = _commands(session, args) or [Record(dict.fromkeys(_OF_COMMANDS))]
+    return [Record(found.items(), **times, **command) for command in commands]
 
 
 def _read_head(session: Session, _args: tuple[Any, ...]) -> Rows:
