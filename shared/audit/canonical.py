@@ -5,11 +5,13 @@ Must not share code with the writer's, nor repair anything.
 
 import json
 import unicodedata
-from json.encoder import encode_basestring
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any, Final, NoReturn
 
 MAX_INTEGER: Final = 2**53 - 1
 MAX_DEPTH: Final = 64
+_LONGEST_INTEGER: Final = len(str(-MAX_INTEGER))
+_TOO_LARGE: Final = "holds an integer beyond 2^53-1"
 _LITERALS: Final = {None: "null", True: "true", False: "false"}
 
 
@@ -21,7 +23,19 @@ def _refuse(_literal: str) -> NoReturn:
     raise NotCanonicalError("holds a number that is not an integer")
 
 
-_SCAN: Final = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse).raw_decode
+def _read_integer(literal: str) -> int:
+    if len(literal) > _LONGEST_INTEGER or abs(int(literal)) > MAX_INTEGER:
+        raise NotCanonicalError(_TOO_LARGE)
+    return int(literal)
+
+
+_SCAN: Final = json.JSONDecoder(
+    parse_float=_refuse, parse_int=_read_integer, parse_constant=_refuse
+).raw_decode
+# What `JSONEncoder(sort_keys=True).encode` makes anew for each value, which costs as much as using
+# it. The last three: names sorted, none skipped, no NaN.
+_NATIVE: Final = (None, _refuse, encode_basestring, None, ":", ",", True, False, False)
+_WRITE_PLAIN: Final = c_make_encoder(*_NATIVE)
 
 
 def read_value(text: str, start: int = 0) -> tuple[Any, int]:
@@ -56,6 +70,18 @@ def write_value(value: Any, depth: int = 0) -> str:
     return f"[{','.join([write_value(item, depth + 1) for item in value])}]"
 
 
+def is_form_of(value: Any, text: str) -> bool:
+    """Whether `text`, of ASCII, from which `value` was read, is the value's canonical form.
+
+    Without escapes and deep nesting nothing in it can be refused, so native code writes it again.
+
+    Raises: NotCanonicalError for a value that events may not hold.
+    """
+    if "\\" in text or "\x7f" in text or text.count("{") + text.count("[") >= MAX_DEPTH:
+        return write_value(value, 1) == text
+    return "".join(_WRITE_PLAIN(value, 0)) == text
+
+
 def write_text(text: str) -> str:
     """Write a string.
 
@@ -88,5 +114,5 @@ def _write_members(members: dict[str, Any], depth: int) -> str:
 
 def _write_integer(value: int) -> str:
     if not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise NotCanonicalError("holds an integer beyond 2^53-1")
+        raise NotCanonicalError(_TOO_LARGE)
     return str(value)

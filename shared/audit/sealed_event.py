@@ -10,7 +10,13 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from shared.audit.canonical import NotCanonicalError, read_value, write_text, write_value
+from shared.audit.canonical import (
+    NotCanonicalError,
+    is_form_of,
+    read_value,
+    write_text,
+    write_value,
+)
 from shared.audit.merkle import hash_leaf
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -238,11 +244,12 @@ def _open_plain(body: bytes) -> SealedEvent | None:
     start = before.end()
     try:
         data, end = read_value(text, start)
-        data_text = write_value(data, 1)
+        if not is_form_of(data, text[start:end]):
+            return None
     except ValueError:
         return None
     behind = _BEHIND_DATA.fullmatch(text, end)
-    if behind is None or text[start:end] != data_text:
+    if behind is None:
         return None
     # In ASCII, what is a place in the text is a place in the bytes.
     _check_data_hash(behind["datahash"], behind["datasalt"], body[start:end])

@@ -9,7 +9,13 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.audit.canonical import MAX_DEPTH, NotCanonicalError, read_value, write_value
+from shared.audit.canonical import (
+    MAX_DEPTH,
+    NotCanonicalError,
+    is_form_of,
+    read_value,
+    write_value,
+)
 from shared.audit.sealed_event import EventFaultError, open_by_parsing, open_event
 from shared.contracts.canonical import canonical_bytes
 from shared.contracts.envelope import leaf_of, seal
@@ -47,7 +53,9 @@ def test_value_without_canonical_form_is_refused(value: Any) -> None:
         write_value(value)
 
 
-@pytest.mark.parametrize("text", ["1.5", "1e3", "NaN", "Infinity", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["1.5", "1e3", "NaN", "Infinity", "9007199254740992", "1" * 5_000, "[" * 100_000]
+)
 def test_text_without_canonical_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_value(text)
@@ -59,6 +67,32 @@ def test_nesting_beyond_the_limit_is_refused() -> None:
         value = [value]
     with pytest.raises(NotCanonicalError):
         write_value(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"b":1,"a":2}',
+        '{"a":1,"a":1}',
+        '{"a": 1}',
+        '{"a":-0}',
+        '{"a":"\\u0041"}',
+        '{"a":"\\/"}',
+        '{"a":"\\b"}',
+        '{"a":["\x7f",null,true,-1]}',
+        '{"a":[{"b":"c","d":[]},9007199254740991]}',
+    ],
+)
+def test_text_is_told_from_canonical_form_as_writing_it_does(text: str) -> None:
+    value, _ = read_value(text)
+    assert is_form_of(value, text) == (write_value(value) == text)
+
+
+@pytest.mark.parametrize("text", ['{"\x7f":1}', "[" * MAX_DEPTH + "]" * MAX_DEPTH])
+def test_text_whose_value_is_refused_is_of_no_form(text: str) -> None:
+    value, _ = read_value(text)
+    with pytest.raises(NotCanonicalError):
+        is_form_of(value, text)
 
 
 @given(
