@@ -24,6 +24,7 @@ from benchmarks.machine import describe, load_average
 from benchmarks.measuring import ROUNDS, Report
 from benchmarks.servers import Bench
 from deploy.local.launcher import backing_services
+from shared.service.heap import tune_heap
 
 RECORD: Final = Path(__file__).with_name("results.json")
 
@@ -103,6 +104,7 @@ async def _run(bench: Bench, name: str, size: int | None) -> dict[str, Any]:
     measure = import_module(f"benchmarks.{benchmark.module}").run
     before = load_average()
     started = datetime.now(UTC)
+    tune_heap()  # As services do; part of what is measured runs in this process.
     _say(f"{name}: size {chosen:,}, {bench.rounds} rounds, load average {before}")
     report = await measure(bench, chosen)
     _show(report)

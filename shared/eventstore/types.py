@@ -14,8 +14,7 @@ from shared.contracts.events.model import EventData
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """An event as a fold sees it; `data` is None once its content was redacted."""
 
     position: int
@@ -36,8 +35,7 @@ class Category(Generic[S]):
         return f"{self.kind}-{subject}"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded(Generic[S]):
+class Loaded(NamedTuple, Generic[S]):
     """A stream's state at a version; version 0 is a stream that does not exist."""
 
     state: S
