@@ -37,7 +37,7 @@ up: $(VENV)/.ready ## Run a whole estate on this machine, resuming what .estate 
 	@$(VENV)/bin/estate up $(ARGS)
 
 # One tier after the other: what is quick to tell comes first.
-test: test-unit test-integration test-e2e ## Run the tests (test-attacks and test-slow have more), against a real PostgreSQL and a real Kafka.
+test: test-unit test-integration test-e2e test-attacks ## Run the tests (test-slow has more), against a real PostgreSQL and a real Kafka.
 
 test-unit: $(VENV)/.ready ## Run the tests that need no server.
 	@$(PYTHON) -m pytest tests/unit tests/architecture --numprocesses auto $(ARGS)
