@@ -48,7 +48,7 @@ BENCHMARKS: Final = {
     "visible": Benchmark("visible", 2_000, "until another service shows it (size: commands)"),
     "reads": Benchmark("reads", 100_000, "questions over HTTP (size: services)"),
     "verify": Benchmark("verify", 1_000_000, "the whole log verified"),
-    "memory": Benchmark("memory", 200_000, "what processes hold"),
+    "memory": Benchmark("memory", 1_000_000, "what processes hold"),
 }
 
 

@@ -18,15 +18,6 @@ from shared.database.provision import DatabaseAccess
 from shared.eventstore.types import PendingCommand
 from shared.eventstore.writer import BatchDone, LogWriter, WriterLimits
 
-COLUMNS: Final = (
-    "position",
-    "stream",
-    "stream_version",
-    "type",
-    "recorded_at",
-    "leaf",
-    "body",
-)
 _PLAIN: Final = "CREATE TABLE plain (LIKE log.events INCLUDING ALL)"
 _PLACES: Final = """
 SELECT count(*), min(position), max(position), count(DISTINCT position) FROM log.events
@@ -142,12 +133,12 @@ async def _copy(source: Appended) -> float:
         await connection.execute("DROP TABLE IF EXISTS plain")
         await connection.execute(_PLAIN)
         rows = await connection.fetch("SELECT * FROM log.events ORDER BY position")
-        records = [tuple(row) for row in rows]
+        columns, records = list(rows[0].keys()), [tuple(row) for row in rows]
         started, at = time.perf_counter(), 0
         for count in source.commits:
             async with connection.transaction():
                 await connection.copy_records_to_table(
-                    "plain", columns=COLUMNS, records=records[at : at + count]
+                    "plain", columns=columns, records=records[at : at + count]
                 )
             at += count
         return at / (time.perf_counter() - started)

@@ -14,11 +14,13 @@ from shared.eventstore.reader import LogReader
 from shared.projections.log_feed import LogFeed
 from shared.projections.read_models import ReadModels
 from shared.projections.rebuild import rebuild
+from shared.service.heap import tune_heap
 
 
 async def _rebuild(dsn: str) -> int:
     """As an operator does: beside the generation that serves, and compared with it."""
     models = ReadModels(dsn, ESTATE, SystemClock())
+    tune_heap()
     await models.start()
     try:
         async with pooled(dsn) as pool:

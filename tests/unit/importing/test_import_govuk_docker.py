@@ -4,11 +4,11 @@ The expected edges come from the file's own lines, read here by other code than 
 """
 
 import json
-import random
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 
 import pytest
@@ -18,17 +18,13 @@ from cli.importing.govuk_docker import Row, plan, read_rows
 from cli.importing.source_rows import RowContradictsHistoryError, SourceLineError
 from cli.importing.submission import PlannedRow
 from shared.contracts.names import is_alias
+from tests.support.picked_days import days
 
 HISTORY = Path(__file__).parents[3] / "data" / "govuk-docker" / "dependencies-history.ndjson"
 LINES: list[dict[str, Any]] = [json.loads(text) for text in HISTORY.read_bytes().splitlines()]
 FIRST_DAY, LAST_DAY = (date.fromisoformat(LINES[place]["date"][:10]) for place in (0, -1))
+SOME_DAYS = days(FIRST_DAY, LAST_DAY, 50, Random(50))  # noqa: S311 - the same days every time.
 Edges = set[tuple[str, str, str]]
-
-
-def seeded_days(seed: int, count: int) -> list[date]:
-    chance = random.Random(seed)  # noqa: S311 - the same days every time, not a secret.
-    span = (LAST_DAY - FIRST_DAY).days
-    return [FIRST_DAY + timedelta(days=chance.randint(0, span)) for _ in range(count)]
 
 
 def take(services: dict[str, dict[str, Any]], line: dict[str, Any]) -> None:
@@ -138,7 +134,7 @@ def brief(planned: list[PlannedRow]) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("day", [*seeded_days(seed=50, count=50), FIRST_DAY, LAST_DAY], ids=str)
+@pytest.mark.parametrize("day", [*SOME_DAYS, FIRST_DAY, LAST_DAY], ids=str)
 def test_replayed_submissions_hold_the_edges_of_that_day(day: date) -> None:
     services: dict[str, dict[str, Any]] = {}
     for one in LINES:
@@ -203,7 +199,7 @@ def test_subjects_are_printable_and_ids_unique(planned: list[PlannedRow]) -> Non
     assert all(is_alias(one.subject) and one.subject.isascii() for one in submissions)
 
 
-@pytest.mark.parametrize("day", [FIRST_DAY, *seeded_days(seed=7, count=12)], ids=str)
+@pytest.mark.parametrize("day", [FIRST_DAY, *SOME_DAYS[:12]], ids=str)
 def test_cut_source_gives_the_beginning_of_the_whole(day: date, planned: list[PlannedRow]) -> None:
     cut: list[Row] = list(read_rows(HISTORY, day))
     assert list(plan(cut)) == planned[: len(cut)]

@@ -4,10 +4,10 @@ The expected states come from the file's own lines, read here by other code than
 """
 
 import json
-import random
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 
 import pytest
@@ -17,16 +17,12 @@ from cli.importing.govuk_repos import Row, home_organisation, plan, read_rows, t
 from cli.importing.source_rows import RowContradictsHistoryError
 from cli.importing.submission import PlannedRow, Submission, door
 from shared.contracts.names import CONTACT_PATTERN, is_alias, is_slug
+from tests.support.picked_days import days
 
 HISTORY = Path(__file__).parents[3] / "data" / "govuk-repos" / "repos-history.ndjson"
 LINES: list[dict[str, Any]] = [json.loads(text) for text in HISTORY.read_bytes().splitlines()]
 FIRST_DAY, LAST_DAY = (date.fromisoformat(LINES[place]["date"][:10]) for place in (0, -1))
-
-
-def seeded_days(seed: int, count: int) -> list[date]:
-    chance = random.Random(seed)  # noqa: S311 - the same days every time, not a secret.
-    span = (LAST_DAY - FIRST_DAY).days
-    return [FIRST_DAY + timedelta(days=chance.randint(0, span)) for _ in range(count)]
+SOME_DAYS = days(FIRST_DAY, LAST_DAY, 50, Random(50))  # noqa: S311 - the same days every time.
 
 
 def bodies(planned: list[PlannedRow]) -> list[dict[str, Any]]:
@@ -199,7 +195,7 @@ def replayed(planned: list[PlannedRow]) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize("day", [*seeded_days(seed=50, count=50), FIRST_DAY, LAST_DAY], ids=str)
+@pytest.mark.parametrize("day", [*SOME_DAYS, FIRST_DAY, LAST_DAY], ids=str)
 def test_replayed_submissions_hold_what_the_source_says_on_that_day(day: date) -> None:
     expected = {key: as_service(*state) for key, state in raw_states(day).items()}
     assert replayed(list(plan(read_rows(HISTORY, day)))) == expected
@@ -276,7 +272,7 @@ def test_references_have_the_form_that_the_registry_takes(
             assert is_slug(event["data"]["slug"])
 
 
-@pytest.mark.parametrize("day", [FIRST_DAY, *seeded_days(seed=7, count=12)], ids=str)
+@pytest.mark.parametrize("day", [FIRST_DAY, *SOME_DAYS[:12]], ids=str)
 def test_cut_source_gives_the_beginning_of_the_whole(
     day: date, rows: list[Row], planned: list[PlannedRow]
 ) -> None:
