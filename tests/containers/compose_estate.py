@@ -59,6 +59,13 @@ class ComposeEstate:
         lasting = {*SERVICES, "postgres", "kafka"}
         return {one["Service"]: one for one in containers if one["Service"] in lasting}
 
+    async def all_healthy(self) -> bool:
+        """Whether everything runs that is there for good, and says that it is well."""
+        containers = await self.state()
+        return len(containers) == 5 and all(
+            one["Health"] == "healthy" for one in containers.values()
+        )
+
     async def issue_key(self, *options: str) -> str:
         """A new key, through the command line's container."""
         run = ("run", "--rm", "--no-deps", "--no-TTY", "estate", "keys", "issue")
@@ -92,18 +99,25 @@ class ComposeEstate:
 
 
 @asynccontextmanager
-async def running_estate(folder: Path) -> AsyncIterator[ComposeEstate]:
-    """Build it, start it from nothing, and leave nothing of it behind."""
+async def made_up_estate(folder: Path) -> AsyncIterator[ComposeEstate]:
+    """Choose it, start nothing, and leave nothing of it behind."""
     env_file = folder / "estate.env"
     write_env(env_file)
     ports = {name: free_port() for name in (*SERVICES, "kafka")}
     estate = ComposeEstate(f"estate-test-{token_hex(4)}", env_file, ports)
     try:
+        yield estate
+    finally:
+        await estate.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+
+
+@asynccontextmanager
+async def running_estate(folder: Path) -> AsyncIterator[ComposeEstate]:
+    """Build it, start it from nothing, and leave nothing of it behind."""
+    async with made_up_estate(folder) as estate:
         try:
             await estate.compose("up", "--build", "--wait", "--wait-timeout", "300")
         except ComposeError as error:
             logs = await estate.compose("logs", "--no-color", "--tail", "25")
             raise ComposeError(f"{error}\n{logs}") from error
         yield estate
-    finally:
-        await estate.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")

@@ -21,11 +21,6 @@ async def department(estate: ComposeEstate) -> Department:
     return await found_department(estate)
 
 
-async def _all_healthy(estate: ComposeEstate) -> bool:
-    containers = await estate.state()
-    return len(containers) == 5 and all(one["Health"] == "healthy" for one in containers.values())
-
-
 async def test_submission_over_either_door_is_read_in_every_service(
     department: Department,
 ) -> None:
@@ -45,7 +40,7 @@ async def test_killed_container_heals_and_nothing_sent_is_lost(
     await estate.compose("start", victim)
 
     await eventually(department.everything_arrived, deadline_s=_HEALED_WITHIN_S)
-    await eventually(lambda: _all_healthy(estate), deadline_s=_HEALED_WITHIN_S)
+    await eventually(estate.all_healthy, deadline_s=_HEALED_WITHIN_S)
 
 
 async def test_killed_kafka_stops_no_command_and_loses_nothing(
@@ -57,7 +52,7 @@ async def test_killed_kafka_stops_no_command_and_loses_nothing(
     await estate.compose("start", "kafka")
 
     await eventually(department.everything_arrived, deadline_s=_HEALED_WITHIN_S)
-    await eventually(lambda: _all_healthy(estate), deadline_s=_HEALED_WITHIN_S)
+    await eventually(estate.all_healthy, deadline_s=_HEALED_WITHIN_S)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -72,7 +67,7 @@ async def test_service_that_ended_by_itself_is_started_again(
         return logs.count("service_started") > before
 
     await eventually(started_again, deadline_s=_HEALED_WITHIN_S)
-    await eventually(lambda: _all_healthy(estate), deadline_s=_HEALED_WITHIN_S)
+    await eventually(estate.all_healthy, deadline_s=_HEALED_WITHIN_S)
     logs = await estate.compose("logs", "--no-color", service)
     assert logs.count("service_stopped") >= 1, "it was asked to end, and did so in good order"
     await eventually(department.everything_arrived, deadline_s=_HEALED_WITHIN_S)
