@@ -15,6 +15,7 @@ from services.dependencies.read_models.projection import GRAPH
 from services.registry.read_models.projection import ESTATE
 from shared.commands.command import COMMANDERS
 from shared.contracts.events import EVENT_MODELS
+from shared.failpoints import POINTS
 from shared.http.routes import ANYONE, Access, Route
 
 ROOT = Path(__file__).parents[2]
@@ -192,6 +193,12 @@ def test_a_command_on_something_takes_an_etag_and_lives_below_it(service: Descri
         assert routes[command.path].takes_if_match is not command.creates
         verb = command.name.split(".")[2].replace("_", "-")
         assert command.creates or command.path.endswith(f"/{verb}")
+
+
+def test_every_failpoint_is_reached_somewhere() -> None:
+    called = re.compile(r"\breach\(\"([a-z_.]+)\"\)")
+    found = [point for path in modules("shared") for point in called.findall(path.read_text())]
+    assert sorted(found) == sorted(POINTS)
 
 
 def test_every_event_is_taken_up_by_the_read_models_of_its_own_service() -> None:
