@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from cli.config import CliConfig, from_environment
-from cli.failures import WrongUse
+from cli.failures import WrongConfiguration, WrongUse
 from cli.local_state import (
     Addresses,
     KafkaAddress,
@@ -20,6 +19,8 @@ from cli.local_state import (
     read_addresses,
     read_kafka_file,
 )
+from shared.configuration.forms import http_address
+from shared.configuration.reading import WrongSettingsError
 
 READER_ROLES: Final = ("auditor", "integrator", "operator", "admin", "emitter")
 SENDER_ROLES: Final = ("emitter",)
@@ -48,11 +49,12 @@ class Connection:
         url = self.config.urls.get(service) or getattr(self.addresses, service)
         if not url:
             raise WrongUse(f"No address of the service {service} is known.", _START)
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        try:
+            return http_address(url)
+        except ValueError as error:
             advice = "Write it such as http://127.0.0.1:8081"
-            raise WrongUse(f"The address of the service {service} is not usable.", advice)
-        return str(url)
+            message = f"The address of the service {service} {error}."
+            raise WrongUse(message, advice) from None
 
     def kafka(self) -> KafkaAddress:
         """How to reach Kafka as whoever runs the estate.
@@ -106,7 +108,11 @@ def connect(
 
     Raises: WrongUse.
     """
-    return Connection(state, from_environment(), read_addresses(state), key_file, kafka_file)
+    try:
+        config = from_environment()
+    except WrongSettingsError as error:
+        raise WrongConfiguration(error.faults) from None
+    return Connection(state, config, read_addresses(state), key_file, kafka_file)
 
 
 def _read_key(path: Path) -> str:

@@ -4,7 +4,7 @@ Must not show a key, nor text of a server that could steer the terminal.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import typer
@@ -35,6 +35,18 @@ class WrongUse(Failure):
     """The command was not called in a way that can work."""
 
     exit_code = WRONG_USE
+
+
+class WrongConfiguration(WrongUse):
+    """Settings are missing or wrong."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("The configuration is wrong:", "See docs/configuration.md.")
+        self.faults = faults
+
+    def lines(self) -> list[str]:
+        """Every fault on a line."""
+        return [self.message, *self.faults]
 
 
 class NothingRuns(Failure):

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli.failures import WrongUse
+from shared.configuration.forms import Bootstrap, SaslMechanism, SecurityProtocol
 
 
 class KafkaAddress(BaseModel):
@@ -17,9 +18,9 @@ class KafkaAddress(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    bootstrap: str
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str | None = None
+    bootstrap: Bootstrap
+    security_protocol: SecurityProtocol = "PLAINTEXT"
+    sasl_mechanism: SaslMechanism | None = None
     username: str | None = None
     password: str | None = Field(default=None, repr=False)
 

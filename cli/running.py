@@ -11,11 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cli.failures import Failure, tell_of_kafka_once
+from cli.failures import Failure, WrongConfiguration, tell_of_kafka_once
 from cli.keeping_running import Kept, kept_running
 from cli.local_estate import EstateStartError, LocalEstate, local_estate
 from cli.terminal import cell
 from deploy.local.errors import LaunchError
+from shared.configuration.reading import WrongSettingsError
 from shared.observability.logs import configure_logging
 
 
@@ -37,6 +38,8 @@ async def shown_estate(
 
             estate = local_estate(state, on_progress=say, kafka_secure=kafka_secure)
             running = await estate.__aenter__()
+    except WrongSettingsError as error:
+        raise WrongConfiguration(error.faults) from None
     except (LaunchError, EstateStartError) as error:
         raise Failure(str(error)) from error
 

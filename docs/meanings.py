@@ -14,7 +14,8 @@ VARIABLES: Final = {
     "ESTATE_KAFKA_BOOTSTRAP": "Kafka's bootstrap addresses, `host:port,host:port`.",
     "ESTATE_KAFKA_SECURITY_PROTOCOL": "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`. With "
     "TLS the system's certificate authorities are trusted.",
-    "ESTATE_KAFKA_SASL_MECHANISM": "Such as `SCRAM-SHA-512`; needs user name and password.",
+    "ESTATE_KAFKA_SASL_MECHANISM": "`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`; needs user name "
+    "and password.",
     "ESTATE_KAFKA_USERNAME": "User name for SASL.",
     "ESTATE_KAFKA_PASSWORD": "Password for SASL. A secret.",
     "ESTATE_KEYS_FILE": "File of hashes of API keys, the same one for every service.",
@@ -26,8 +27,8 @@ VARIABLES: Final = {
     "ESTATE_JWKS_FILE": "File with the issuer's public keys; wins over the address.",
     "ESTATE_PUBLIC_READS": "`true` answers some reads without a key, about public services only.",
     "ESTATE_LOG_LEVEL": "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.",
-    "ESTATE_FAILPOINTS": "Points at which the process kills itself, for tests of crashes. Leave "
-    "it empty.",
+    "ESTATE_FAILPOINTS": "Points at which the process kills itself, `name` or `name:arrivals`, for "
+    "tests of crashes. Leave it empty.",
     "ESTATE_URL_REGISTRY": "Base address of the registry.",
     "ESTATE_URL_DEPENDENCIES": "Base address of the dependencies service.",
     "ESTATE_URL_NOTIFICATIONS": "Base address of the notifications service.",

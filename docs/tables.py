@@ -14,13 +14,14 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-import cli.config
-import deploy.local.config
 from cli.app import COMMANDS
+from cli.config import DatabaseVariables, EstateVariables
+from deploy.local.config import LauncherVariables, SystemVariables
 from docs.described import Described, services
 from docs.meanings import VARIABLES
 from services.notifications.changes.limits import FeedLimits
 from shared.commands.command import CommandType
+from shared.configuration.reading import Settings
 from shared.contracts.events import EVENT_MODELS
 from shared.contracts.events.model import EventData
 from shared.contracts.events.upcasters import UPCASTERS
@@ -82,7 +83,7 @@ def service_settings() -> str:
     """Variables of each service alone."""
     rows: list[list[str]] = []
     for service in services():
-        prefix = str(service.settings.model_config["env_prefix"])
+        prefix = service.settings.prefix
         rows += _field_rows(prefix, service.settings.model_fields, "<SERVICE>_")
         rows += _field_rows(prefix, service.owner_settings.model_fields, "<SERVICE>_")
     return table(("Variable", "Default", "Meaning"), rows)
@@ -94,28 +95,19 @@ def estate_settings() -> str:
     return table(("Variable", "Default", "Meaning"), rows)
 
 
-class _Asked(dict[str, str]):
-    """An environment in which everything is set, and that remembers what was asked for."""
-
-    def get(self, key: str, default: Any = None) -> Any:  # noqa: ARG002 - nothing is missing here.
-        return self.setdefault(key, "given")
-
-
-def _asked_for(read: Callable[[Mapping[str, str]], object]) -> str:
-    asked = _Asked()
-    read(asked)
-    rows = [[code(name), VARIABLES[name]] for name in sorted(asked)]
-    return table(("Variable", "Meaning"), rows)
+def _variables(*models: type[Settings]) -> str:
+    names = sorted(model.variable(field) for model in models for field in model.model_fields)
+    return table(("Variable", "Meaning"), [[code(name), VARIABLES[name]] for name in names])
 
 
 def cli_settings() -> str:
     """Variables that the command line reads."""
-    return _asked_for(cli.config.from_environment)
+    return _variables(EstateVariables, DatabaseVariables)
 
 
 def launcher_settings() -> str:
     """Variables that the launcher of local backing services reads."""
-    return _asked_for(deploy.local.config.from_environment)
+    return _variables(LauncherVariables, SystemVariables)
 
 
 def limits() -> str:

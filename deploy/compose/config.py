@@ -5,48 +5,45 @@ Must not be read anywhere else.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from deploy.compose.names import SERVICES, app_password, owner_password
+from shared.configuration.forms import Dsn, LaterFile
+from shared.configuration.reading import SECRETS_DIR, Settings, read
 
 
-class SettingsError(Exception):
-    """A setting is missing; the text names all that are."""
+class ProvisionSettings(Settings):
+    """The administrator's address, where the key file is to be, the passwords to set."""
+
+    estate_admin_dsn: Dsn
+    estate_keys_file: LaterFile
+    registry_owner_password: SecretStr
+    registry_app_password: SecretStr
+    dependencies_owner_password: SecretStr
+    dependencies_app_password: SecretStr
+    notifications_owner_password: SecretStr
+    notifications_app_password: SecretStr
+
+    def passwords(self) -> Mapping[str, tuple[str, str]]:
+        """Those of each service's owner and of its running service."""
+        given = {self.variable(name): getattr(self, name) for name in type(self).model_fields}
+        return {
+            service: (
+                given[owner_password(service)].get_secret_value(),
+                given[app_password(service)].get_secret_value(),
+            )
+            for service in SERVICES
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class Passwords:
-    """Those of a service's two roles."""
-
-    owner: str = field(repr=False)
-    app: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ProvisionSettings:
-    """The administrator's address, the passwords to set, where the key file is to be."""
-
-    admin_dsn: str = field(repr=False)
-    passwords: Mapping[str, Passwords]
-    keys_file: Path
-
-
-def from_environment(environ: Mapping[str, str] = os.environ) -> ProvisionSettings:
+def from_environment(
+    environ: Mapping[str, str] = os.environ, secrets: Path = SECRETS_DIR
+) -> ProvisionSettings:
     """Read all of it; an empty value counts as not given.
 
-    Raises: SettingsError.
+    Raises: WrongSettingsError.
     """
-    names = ["ESTATE_ADMIN_DSN", "ESTATE_KEYS_FILE"]
-    names += [name(service) for service in SERVICES for name in (owner_password, app_password)]
-    missing = [name for name in names if not environ.get(name)]
-    if missing:
-        raise SettingsError(f"Not set: {', '.join(missing)}")
-    return ProvisionSettings(
-        admin_dsn=environ["ESTATE_ADMIN_DSN"],
-        passwords={
-            service: Passwords(environ[owner_password(service)], environ[app_password(service)])
-            for service in SERVICES
-        },
-        keys_file=Path(environ["ESTATE_KEYS_FILE"]),
-    )
+    (settings,) = read(environ, ProvisionSettings, secrets=secrets)
+    return settings

@@ -11,27 +11,28 @@ from typing import Final
 
 import asyncpg
 
-from deploy.compose.config import Passwords, ProvisionSettings, SettingsError, from_environment
+from deploy.compose.config import ProvisionSettings, from_environment
+from shared.configuration.reading import WrongSettingsError, refuse
+from shared.database.errors import UNREACHABLE
 from shared.database.provision import provision
 
-_WRONG_USE: Final = 2
+_FAILED: Final = 1
 _NO_KEYS: Final = '{"keys": []}\n'
 _ALTER_ROLE: Final = "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)"
 
 
 async def _provision_all(settings: ProvisionSettings) -> None:
-    for service, passwords in settings.passwords.items():
-        await _provision_one(settings.admin_dsn, service, passwords)
+    admin_dsn = settings.estate_admin_dsn.get_secret_value()
+    for service, (owner, app) in settings.passwords().items():
+        await _provision_one(admin_dsn, service, owner, app)
 
 
-async def _provision_one(admin_dsn: str, service: str, passwords: Passwords) -> None:
+async def _provision_one(admin_dsn: str, service: str, owner: str, app: str) -> None:
     """Make a service's database; whoever takes the running service's password is not its owner."""
-    await provision(admin_dsn, service, passwords.owner)
+    await provision(admin_dsn, service, owner)
     connection = await asyncpg.connect(admin_dsn, timeout=10)
     try:
-        await connection.execute(
-            await connection.fetchval(_ALTER_ROLE, f"{service}_app", passwords.app)
-        )
+        await connection.execute(await connection.fetchval(_ALTER_ROLE, f"{service}_app", app))
     finally:
         await connection.close(timeout=5)
 
@@ -51,12 +52,14 @@ def main() -> int:
     """Provision, and say what is there."""
     try:
         settings = from_environment()
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return _WRONG_USE
-    asyncio.run(_provision_all(settings))
-    state = "made" if _ensure_key_file(settings.keys_file) else "kept"
-    sys.stderr.write(f"Databases: {', '.join(settings.passwords)}. Key file: {state}.\n")
+        asyncio.run(_provision_all(settings))
+        state = "made" if _ensure_key_file(settings.estate_keys_file) else "kept"
+    except WrongSettingsError as error:
+        refuse(error.faults)
+    except (*UNREACHABLE, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        sys.stderr.write(f"Not provisioned: {error!r}\n")
+        return _FAILED
+    sys.stderr.write(f"Databases: {', '.join(settings.passwords())}. Key file: {state}.\n")
     return 0
 
 

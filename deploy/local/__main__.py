@@ -15,6 +15,7 @@ from deploy.local.config import from_environment
 from deploy.local.java_training import make_java_cache
 from deploy.local.kafka_jars import class_path
 from deploy.local.launcher import BackingServices, LaunchError, backing_services
+from shared.configuration.reading import WrongSettingsError, refuse
 
 
 def main() -> int:
@@ -26,6 +27,8 @@ def main() -> int:
         else:
             with contextlib.suppress(asyncio.CancelledError):
                 asyncio.run(_up(arguments))
+    except WrongSettingsError as error:
+        refuse(error.faults)
     except LaunchError as error:
         _tell(str(error))
         return 1

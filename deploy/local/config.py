@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from shared.configuration.forms import Dsn, HttpAddress, KafkaVariables
+from shared.configuration.reading import SECRETS_DIR, Settings, read
+
 
 class KafkaClientOptions(TypedDict):
     """The keyword arguments every aiokafka client takes."""
@@ -47,6 +50,20 @@ class KafkaAccess:
         return KafkaAccess(self.bootstrap, self.security_protocol, mechanism, username, password)
 
 
+class LauncherVariables(KafkaVariables):
+    """Servers that run already, and where downloads come from and go to."""
+
+    postgres_dsn: Dsn | None = None
+    cache_dir: Path | None = None
+    maven_repository: HttpAddress | None = None
+
+
+class SystemVariables(Settings):
+    """What the machine's user has set for every program."""
+
+    xdg_cache_home: Path | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchConfig:
     """Addresses of servers that run already, and where downloads are kept."""
@@ -57,26 +74,19 @@ class LaunchConfig:
     maven_repository: str | None
 
 
-def from_environment(environ: Mapping[str, str] = os.environ) -> LaunchConfig:
-    """Read `ESTATE_*`; an empty value counts as not given."""
-    home_cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = environ.get("ESTATE_CACHE_DIR")
+def from_environment(
+    environ: Mapping[str, str] = os.environ, secrets: Path = SECRETS_DIR
+) -> LaunchConfig:
+    """Read `ESTATE_*`; an empty value counts as not given.
+
+    Raises: WrongSettingsError.
+    """
+    given, system = read(environ, LauncherVariables, SystemVariables, secrets=secrets)
+    home_cache = system.xdg_cache_home or Path.home() / ".cache"
+    dsn = given.postgres_dsn
     return LaunchConfig(
-        postgres_dsn=environ.get("ESTATE_POSTGRES_DSN") or None,
-        kafka=_kafka_access(environ),
-        cache_dir=Path(cache) if cache else home_cache / "estate-registry",
-        maven_repository=environ.get("ESTATE_MAVEN_REPOSITORY") or None,
-    )
-
-
-def _kafka_access(environ: Mapping[str, str]) -> KafkaAccess | None:
-    bootstrap = environ.get("ESTATE_KAFKA_BOOTSTRAP")
-    if not bootstrap:
-        return None
-    return KafkaAccess(
-        bootstrap=bootstrap,
-        security_protocol=environ.get("ESTATE_KAFKA_SECURITY_PROTOCOL") or "PLAINTEXT",
-        sasl_mechanism=environ.get("ESTATE_KAFKA_SASL_MECHANISM") or None,
-        username=environ.get("ESTATE_KAFKA_USERNAME") or None,
-        password=environ.get("ESTATE_KAFKA_PASSWORD") or None,
+        postgres_dsn=None if dsn is None else dsn.get_secret_value(),
+        kafka=KafkaAccess(**given.kafka_members()) if given.kafka_bootstrap else None,
+        cache_dir=given.cache_dir or home_cache / "estate-registry",
+        maven_repository=given.maven_repository,
     )

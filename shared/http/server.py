@@ -45,6 +45,13 @@ class ServerLimits:
     backlog: int = 256
 
 
+class CannotListenError(Exception):
+    """The address is not to be had: taken, not of this machine, or none at all."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"cannot listen on {host!r} port {port}: {reason}")
+
+
 @dataclass(frozen=True, slots=True)
 class RunningServer:
     """A server that is listening."""
@@ -163,6 +170,8 @@ async def serve(
     """Serve the application while the context is open; port 0 takes a free one.
 
     On leaving: listening stops, requests under way get `shutdown_s` to end, then connections close.
+
+    Raises: CannotListenError.
     """
     require_c_parser()
     chosen = limits or ServerLimits()
@@ -190,7 +199,13 @@ async def _listen(
     def connection() -> GuardedConnection:
         return GuardedConnection(server, limits, loop=loop, **_connection_options(limits))
 
-    return await loop.create_server(connection, host, port, backlog=limits.backlog)
+    try:
+        return await loop.create_server(connection, host, port, backlog=limits.backlog)
+    except OSError as error:
+        raise CannotListenError(host, port, error.strerror or type(error).__name__) from error
+    except ValueError as error:
+        # What cannot even be asked of a name server.
+        raise CannotListenError(host, port, "this is no address") from error
 
 
 def _refusing_expectations(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 MASK: Final = "***"
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 _SECRET_NAMES = re.compile(
     r"authorization|cookie|password|passwd|secret|token|api_?key|dsn|credential(?!_id|id)",
     re.IGNORECASE,
@@ -160,15 +161,13 @@ class _BytesHandler(logging.Handler):
             self.handleError(record)
 
 
-def configure_logging(service: str, level: str = "INFO", stream: BinaryIO | None = None) -> None:
+def configure_logging(service: str, level: Level = "INFO", stream: BinaryIO | None = None) -> None:
     """Send every log line of the process, ours and of libraries, to stderr as masked JSON.
 
-    Call once, from bootstrap. Raises: ValueError for an unknown level.
+    Call once, from bootstrap.
     """
     target = stream if stream is not None else sys.stderr.buffer
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise ValueError("the log level is not one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
+    number = logging.getLevelNamesMapping()[level]
     shared = _shared_processors(service)
     structlog.configure(
         processors=[*shared, _render_bytes],

@@ -1,100 +1,118 @@
-"""Owns reading configuration: environment variables and secrets files, every fault named at once.
+"""Owns the settings of services: those of the estate, of each service, of a database's owner.
 
 Must be the only place, with each service's config.py, that looks at the environment.
 """
 
-import sys
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 
+from shared.configuration.forms import (
+    Bootstrap,
+    Dsn,
+    HttpAddress,
+    KafkaVariables,
+    LaterFile,
+    Port,
+    ReadableFile,
+)
+from shared.configuration.reading import SECRETS_DIR, Settings, read
+from shared.failpoints import points
 from shared.messaging.kafka import KafkaSettings
+from shared.observability.logs import Level
 
-SECRETS_DIR: Final = Path("/run/secrets")
-_WRONG_USE: Final = 2
+_SECRET_MIN_CHARS: Final = 16
+_TOGETHER: Final = "ESTATE_JWT_ISSUER and ESTATE_JWT_AUDIENCE need each other"
+_KEYS: Final = "ESTATE_JWT_ISSUER needs this or ESTATE_JWKS_URL"
+_NO_USE: Final = "is of no use without ESTATE_JWT_ISSUER"
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Dsn = Annotated[SecretStr, Field(min_length=12)]
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret) < _SECRET_MIN_CHARS:
+        raise ValueError(f"has fewer than {_SECRET_MIN_CHARS} characters")
+    return secret
 
 
-class EstateSettings(BaseSettings):
+def _known_points(specification: str) -> str:
+    points(specification)
+    return specification
+
+
+class EstateSettings(KafkaVariables):
     """What every service of an estate shares; variables begin with ESTATE_."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ESTATE_",
-        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None,
-        extra="ignore",
-        frozen=True,
-    )
-
-    kafka_bootstrap: Annotated[str, Field(min_length=3)]
-    kafka_security_protocol: str = "PLAINTEXT"
-    kafka_sasl_mechanism: str | None = None
-    kafka_username: str | None = None
-    kafka_password: SecretStr | None = None
-    keys_file: Path
-    cursor_secret: Annotated[SecretStr, Field(min_length=16)]
+    kafka_bootstrap: Bootstrap
+    keys_file: LaterFile
+    cursor_secret: Annotated[SecretStr, AfterValidator(_long_enough)]
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
-    jwks_url: str | None = None
-    jwks_file: Path | None = None
+    jwks_url: HttpAddress | None = None
+    jwks_file: ReadableFile | None = None
     public_reads: bool = False
-    log_level: str = "INFO"
-    failpoints: str = ""
+    log_level: Annotated[Level, BeforeValidator(str.upper)] = "INFO"
+    failpoints: Annotated[str, AfterValidator(_known_points)] = ""
+
+    @field_validator("jwt_audience")
+    @classmethod
+    def _names_issuer_and_audience(cls, audience: str | None, info: ValidationInfo) -> str | None:
+        if "jwt_issuer" in info.data and (audience is None) != (info.data["jwt_issuer"] is None):
+            raise ValueError(_TOGETHER)
+        return audience
+
+    @field_validator("jwks_url", "jwks_file")
+    @classmethod
+    def _keys_are_of_an_issuer(cls, value: object, info: ValidationInfo) -> object:
+        given = info.data.get
+        if value is not None and "jwt_issuer" in info.data and given("jwt_issuer") is None:
+            raise ValueError(_NO_USE)
+        is_last = info.field_name == "jwks_file" and "jwks_url" in info.data
+        if is_last and value is None and given("jwt_issuer") and given("jwks_url") is None:
+            raise ValueError(_KEYS)
+        return value
 
     def kafka(self) -> KafkaSettings:
         """How to reach Kafka."""
-        password = self.kafka_password
-        return KafkaSettings(
-            bootstrap=self.kafka_bootstrap,
-            security_protocol=self.kafka_security_protocol,
-            sasl_mechanism=self.kafka_sasl_mechanism,
-            username=self.kafka_username,
-            password=None if password is None else password.get_secret_value(),
-        )
+        return KafkaSettings(**self.kafka_members())
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(Settings):
     """What one service has of its own; each sets its prefix."""
-
-    model_config = SettingsConfigDict(
-        secrets_dir=SECRETS_DIR if SECRETS_DIR.is_dir() else None, extra="ignore", frozen=True
-    )
 
     database_dsn: Dsn
     http_host: str = "127.0.0.1"
     http_port: Port = 8080
 
 
-class OwnerSettings(BaseSettings):
+class OwnerSettings(Settings):
     """What applying migrations needs, and nothing else does."""
-
-    model_config = ServiceSettings.model_config
 
     owner_dsn: Dsn
 
 
-def load(*settings: type[BaseSettings]) -> tuple[BaseSettings, ...]:
-    """Read these settings, or end the process naming everything that is wrong with them."""
-    loaded, faults = [], []
-    for one in settings:
-        try:
-            loaded.append(one())
-        except ValidationError as error:
-            prefix = one.model_config.get("env_prefix", "")
-            found = error.errors(include_input=False, include_url=False, include_context=False)
-            faults += [
-                f"{prefix}{fault['loc'][0]}".upper() + f": {fault['msg']}" for fault in found
-            ]
-    if faults:
-        refuse(faults)
-    return tuple(loaded)
+S = TypeVar("S", bound=ServiceSettings)
 
 
-def refuse(faults: list[str]) -> NoReturn:
-    """End the process: its configuration is wrong."""
-    lines = ["The configuration is wrong:", *(f"  {fault}" for fault in faults)]
-    sys.stderr.write("\n".join([*lines, "See docs/configuration.md.", ""]))
-    raise SystemExit(_WRONG_USE)
+def read_service(
+    own: type[S], environ: Mapping[str, str] = os.environ, secrets: Path = SECRETS_DIR
+) -> tuple[S, EstateSettings]:
+    """What `serve` and `rebuild` need. Raises: WrongSettingsError."""
+    return read(environ, own, EstateSettings, secrets=secrets)
+
+
+def read_owner_dsn(
+    owner: type[OwnerSettings],
+    environ: Mapping[str, str] = os.environ,
+    secrets: Path = SECRETS_DIR,
+) -> str:
+    """What `migrate` and `log` need. Raises: WrongSettingsError."""
+    (settings,) = read(environ, owner, secrets=secrets)
+    return settings.owner_dsn.get_secret_value()

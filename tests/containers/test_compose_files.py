@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.compose.config import SettingsError, from_environment
+from deploy.compose.config import from_environment
 from deploy.compose.make_env import main
 from deploy.compose.names import secrets_needed
+from shared.configuration.reading import WrongSettingsError
 from tests.containers.compose_estate import ROOT
 from tests.containers.servers import KAFKA_IMAGE, POSTGRES_IMAGE
 
@@ -68,5 +69,5 @@ def test_tests_run_on_the_images_of_the_compose_file() -> None:
 
 
 def test_provisioning_names_everything_that_is_missing() -> None:
-    with pytest.raises(SettingsError, match=r"ESTATE_ADMIN_DSN.*NOTIFICATIONS_APP_PASSWORD"):
+    with pytest.raises(WrongSettingsError, match=r"ESTATE_ADMIN_DSN.*NOTIFICATIONS_APP_PASSWORD"):
         from_environment({"ESTATE_KEYS_FILE": "keys.json"})

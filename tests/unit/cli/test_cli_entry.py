@@ -134,6 +134,38 @@ def test_a_database_that_was_not_given_is_told_by_its_variable(tmp_path: Path) -
     assert "Traceback" not in result.stderr
 
 
+CANARY = "canary-7d1f"
+WRONG = {
+    "ESTATE_URL_REGISTRY": CANARY,
+    "ESTATE_URL_DEPENDENCIES": f"ftp://x:{CANARY}",
+    "ESTATE_URL_NOTIFICATIONS": f"http://user:{CANARY}@127.0.0.1:9",
+    "ESTATE_KEY_FILE": f"/nonexistent/{CANARY}",
+    "ESTATE_KAFKA_BOOTSTRAP": "abc",
+    "ESTATE_KAFKA_SECURITY_PROTOCOL": CANARY,
+    "REGISTRY_DATABASE_DSN": CANARY,
+}
+
+
+@pytest.mark.parametrize("command", [("status",), ("verify",), ("keys", "list")])
+def test_every_wrong_setting_is_named_at_once(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = estate(tmp_path, *command, given=WRONG)
+    assert result.returncode == 2
+    first, *found, last = result.stderr.splitlines()
+    assert first == "Wrong use: The configuration is wrong:"
+    assert sorted(line.split(":")[0].strip() for line in found) == sorted(WRONG)
+    assert "docs/configuration.md" in last
+    assert CANARY not in result.stdout + result.stderr
+
+
+def test_a_local_run_is_not_begun_with_wrong_settings(tmp_path: Path) -> None:
+    given = {"ESTATE_POSTGRES_DSN": CANARY, "ESTATE_KAFKA_BOOTSTRAP": "abc"}
+    result = estate(tmp_path, "up", given=given)
+    assert result.returncode == 2
+    assert all(f"  {variable}: is not" in result.stderr for variable in given)
+    assert CANARY not in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_a_state_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for command in ("up", "demo"):

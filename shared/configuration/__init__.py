@@ -1,0 +1,1 @@
+"""What a setting may look like, and reading settings so that every fault is named at once."""
