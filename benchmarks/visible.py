@@ -3,7 +3,8 @@
 import asyncio
 import time
 from bisect import bisect_left
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 import asyncpg
@@ -14,12 +15,31 @@ from benchmarks.processes import Serving, serving
 from benchmarks.servers import Bench, connected
 from services.dependencies.read_models.projection import GRAPH
 from shared.audit.audit import audit_log
+from shared.contracts.canonical import canonical_bytes
 
 SERVICES: Final = Estate(1_100, 1_000)
 RATE: Final = 200
 
 _LOOK_S: Final = 0.002
 _SETTLED_S: Final = 30.0
+_FACTS: Final = f"{GRAPH.schema(1)}.facts"
+_LATEST: Final = f"SELECT max(position) FROM {_FACTS} WHERE log = 'registry'"  # noqa: S608 - our own name.
+_NAMES: Final = f"""
+SELECT position, value FROM {_FACTS}
+WHERE log = 'registry' AND attribute = 'name' AND starts_with(value, $1)
+ORDER BY position
+"""  # noqa: S608 - our own name.
+
+Watching: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A command's answer: which event it made, which name that states, when it came."""
+
+    position: int
+    name: str
+    at: float
 
 
 async def run(bench: Bench, size: int) -> Report:
@@ -29,11 +49,9 @@ async def run(bench: Bench, size: int) -> Report:
     rounds: list[list[float]] = []
     async with serving(bench, databases) as estate, connected(dependencies.app_dsn) as watching:
         await _until(watching, SERVICES.events)
-        await _round(estate, watching, 200, "warm")
+        await _round(report, estate, watching, 200, "warm")
         for number in range(bench.rounds):
-            found = await _round(estate, watching, size, f"round{number}")
-            report.check(len(found) == size, "every accepted command became visible, once")
-            rounds.append(found)
+            rounds.append(await _round(report, estate, watching, size, f"round{number}"))
     audited = await audit_log(registry.app_dsn)
     report.check(audited.first_fault is None, "the log verifies")
     for percent, bars in ((50, ()), (99, (Bar("value", "<=", 250),))):
@@ -42,7 +60,8 @@ async def run(bench: Bench, size: int) -> Report:
             Line(f"p{percent} at {RATE} commands/s", Series(values, "ms"), bars=bars)
         )
     report.notes.append(
-        "From the answer of the registry to the commit of the read model of the dependencies "
+        "Each command gives a service a new name. From the answer of the registry to the first "
+        "look that finds the name's row, or a later one, in the read model of the dependencies "
         "service, which follows the registry's topic; looked at every 2 ms. Log, relay, Kafka, "
         "feed and projection lie between."
     )
@@ -50,42 +69,51 @@ async def run(bench: Bench, size: int) -> Report:
 
 
 async def _round(
-    estate: Serving, watching: "asyncpg.Connection[asyncpg.Record]", size: int, label: str
+    report: Report, estate: Serving, watching: Watching, size: int, label: str
 ) -> list[float]:
     """Send so many commands at the rate; return the milliseconds until each was visible."""
-    accepted: dict[int, float] = {}
+    accepted: list[Accepted] = []
     sending = asyncio.create_task(_send(estate, size, label, accepted))
     seen = await _watch(watching, sending, accepted)
+    await _check(report, watching, size, label, accepted)
     reached = [position for position, _ in seen]
-    found = []
-    for position, accepted_at in accepted.items():
-        visible_at = seen[bisect_left(reached, position)][1]
-        found.append(max(0.0, visible_at - accepted_at) * 1000)
-    return found
+    return [
+        max(0.0, seen[bisect_left(reached, one.position)][1] - one.at) * 1000 for one in accepted
+    ]
+
+
+async def _check(
+    report: Report, watching: Watching, size: int, label: str, accepted: list[Accepted]
+) -> None:
+    rows = await watching.fetch(_NAMES, f'"{label},')
+    due = sorted((one.position, canonical_bytes(one.name).decode()) for one in accepted)
+    report.check(len(due) == size, "every command was accepted")
+    report.check(
+        [tuple(row) for row in rows] == due,
+        "the other service's read model holds each accepted name, once, by the event that gave it",
+    )
 
 
 async def _watch(
-    watching: "asyncpg.Connection[asyncpg.Record]",
-    sending: "asyncio.Task[None]",
-    accepted: dict[int, float],
+    watching: Watching, sending: "asyncio.Task[None]", accepted: list[Accepted]
 ) -> list[tuple[int, float]]:
-    """Note when the read model's checkpoint moved, until it has reached what was accepted."""
+    """Note when a later row became visible, until all that was accepted is."""
     seen: list[tuple[int, float]] = []
     while True:
         is_over = sending.done()
-        position = await watching.fetchval(_checkpoint())
+        position = await watching.fetchval(_LATEST)
         if not seen or position > seen[-1][0]:
             seen.append((position, time.perf_counter()))
         if is_over:
             await sending
-            if position >= max(accepted):
+            if position >= max(one.position for one in accepted):
                 return seen
             if time.perf_counter() - seen[-1][1] > _SETTLED_S:
                 raise RuntimeError(f"the read model stands at {position}")
         await asyncio.sleep(_LOOK_S)
 
 
-async def _send(estate: Serving, size: int, label: str, accepted: dict[int, float]) -> None:
+async def _send(estate: Serving, size: int, label: str, accepted: list[Accepted]) -> None:
     headers = {"Authorization": f"Bearer {estate.admin_key}"}
     async with (
         aiohttp.ClientSession(estate.url("registry"), headers=headers) as session,
@@ -98,24 +126,21 @@ async def _send(estate: Serving, size: int, label: str, accepted: dict[int, floa
 
 
 async def _command(
-    session: aiohttp.ClientSession, number: int, label: str, accepted: dict[int, float]
+    session: aiohttp.ClientSession, number: int, label: str, accepted: list[Accepted]
 ) -> None:
     service = SERVICES.service(number % SERVICES.services)
-    body = {"description": f"{label}, command {number}"}
+    name = f"{label}, command {number}"
     key = {"Idempotency-Key": f"{label}-{number}"}
     path = f"/v1/services/{service}/change-details"
-    async with session.post(path, json=body, headers=key) as response:
+    async with session.post(path, json={"name": name}, headers=key) as response:
         answer: dict[str, Any] = await response.json()
         answered_at = time.perf_counter()
         response.raise_for_status()
-    accepted[int(answer["positions"].rpartition(":")[2])] = answered_at
+    position = int(answer["positions"].rpartition(":")[2])
+    accepted.append(Accepted(position, name, answered_at))
 
 
-async def _until(watching: "asyncpg.Connection[asyncpg.Record]", position: int) -> None:
+async def _until(watching: Watching, position: int) -> None:
     async with asyncio.timeout(_SETTLED_S):
-        while await watching.fetchval(_checkpoint()) < position:
+        while (await watching.fetchval(_LATEST) or 0) < position:
             await asyncio.sleep(0.05)
-
-
-def _checkpoint() -> str:
-    return f"SELECT position FROM {GRAPH.schema(1)}.checkpoint WHERE log = 'registry'"  # noqa: S608 - our own name.
