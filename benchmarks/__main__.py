@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from benchmarks.document import write_page
-from benchmarks.machine import describe, load_average
+from benchmarks.machine import commit, describe, load_average
 from benchmarks.measuring import ROUNDS, Report
 from benchmarks.servers import Bench
 from deploy.local.launcher import backing_services
@@ -58,7 +58,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     failed = asyncio.run(_run_all(arguments))
     if arguments.write_docs:
-        write_page(orjson.loads(arguments.json.read_bytes()))
+        write_page(orjson.loads(RECORD.read_bytes()))
     sys.exit(1 if failed else 0)
 
 
@@ -73,9 +73,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, help="instead of each benchmark's own")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--json", type=Path, default=RECORD, help="where results are kept")
-    parser.add_argument("--write-docs", action="store_true", help="make docs/benchmarks.md")
+    parser.add_argument("--write-docs", action="store_true", help="make the page of the record")
     parser.add_argument("--docs-only", action="store_true", help="measure nothing")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.write_docs and arguments.json.resolve() != RECORD.resolve():
+        parser.error("--write-docs makes the page of the record alone; leave --json out")
+    return arguments
 
 
 async def _run_all(arguments: argparse.Namespace) -> list[str]:
@@ -102,7 +105,7 @@ async def _run(bench: Bench, name: str, size: int | None) -> dict[str, Any]:
     chosen = size or benchmark.size
     measure: Callable[[Bench, int], Awaitable[Report]]
     measure = import_module(f"benchmarks.{benchmark.module}").run
-    before = load_average()
+    before, measured = load_average(), commit()
     started = datetime.now(UTC)
     tune_heap()  # As services do; part of what is measured runs in this process.
     _say(f"{name}: size {chosen:,}, {bench.rounds} rounds, load average {before}")
@@ -111,7 +114,7 @@ async def _run(bench: Bench, name: str, size: int | None) -> dict[str, Any]:
     return {
         "what": benchmark.what,
         "size": chosen,
-        "rounds": bench.rounds,
+        "commit": measured,
         "command": f"python -m benchmarks {name} --size {chosen}",
         "measured_at": started.isoformat(timespec="seconds"),
         "took_s": round((datetime.now(UTC) - started).total_seconds()),

@@ -18,9 +18,10 @@ anything has no speed. A bar is what was asked for beforehand; one that is misse
 
     make bench                  # all of them
     make bench NAME=append      # one
-    python -m benchmarks append --size 100000 --json FILE --write-docs
+    python -m benchmarks append --size 100000 --json FILE   # of another size, kept elsewhere
+    python -m benchmarks --docs-only --write-docs           # this page anew
 
-This page is made from `benchmarks/results.json`.
+This page is made from `benchmarks/results.json`, where the last result of each is kept.
 """
 
 _WHERE_THE_TIME_GOES: Final = {
@@ -71,10 +72,15 @@ _WHERE_THE_TIME_GOES: Final = {
 
 def write_page(results: Mapping[str, Any]) -> None:
     """Write the page."""
-    PAGE.write_text("\n".join(_page(results)) + "\n")
+    PAGE.write_text(page(results))
 
 
-def _page(results: Mapping[str, Any]) -> Iterator[str]:
+def page(results: Mapping[str, Any]) -> str:
+    """The page that these results make."""
+    return "\n".join(_lines(results)) + "\n"
+
+
+def _lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield _INTRODUCTION
     yield from _machines(results)
     yield "\n## Results\n"
@@ -133,15 +139,26 @@ def _escaped(text: str) -> str:
 def _section(name: str, result: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n## {name}\n"
     yield (
-        f"`{result['command']}`, {result['rounds']} rounds, {result['took_s']} s, load average "
+        f"`{result['command']}`, {_rounds(result)}, {result['took_s']} s, load average "
         f"{result['load_average_before']} before and {result['load_average_after']} after, "
-        f"{result['measured_at'][:10]}."
+        f"{result['measured_at'][:10]}, {_commit(result)}."
     )
     for note in (*result["notes"], *_where_the_time_goes(name)):
         yield f"\n{note}"
     yield "\nChecked:\n"
     for check in result["checks"]:
         yield f"- {check}"
+
+
+def _rounds(result: Mapping[str, Any]) -> str:
+    """How many values each number is the median of."""
+    count = max(len(line["ours"]["rounds"]) for line in result["lines"])
+    return f"{count} round{'s' if count > 1 else ''}"
+
+
+def _commit(result: Mapping[str, Any]) -> str:
+    measured = result.get("commit")
+    return f"commit {measured}" if measured else "commit not recorded"
 
 
 def _where_the_time_goes(name: str) -> Iterator[str]:

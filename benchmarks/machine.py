@@ -1,10 +1,12 @@
-"""Owns saying on what was measured: processor, memory, versions, load.
+"""Owns saying on what was measured: processor, memory, versions, commit, load.
 
 Must not name the machine itself.
 """
 
 import os
 import platform
+import shutil
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ import asyncpg
 from deploy.local.kafka_jars import LOCK_FILE
 
 _PACKAGES = ("aiohttp", "aiokafka", "asyncpg", "orjson", "pydantic")
+_ROOT = Path(__file__).parents[1]
+# Writing down what was measured does not change it.
+_NOT_MEASURED = (":!benchmarks/results.json", ":!docs/benchmarks.md")
 
 
 async def describe(postgres_dsn: str) -> dict[str, Any]:
@@ -28,6 +33,24 @@ async def describe(postgres_dsn: str) -> dict[str, Any]:
         "kafka": _kafka_version(),
         "packages": {name: version(name) for name in _PACKAGES},
     }
+
+
+def commit(root: Path = _ROOT) -> str | None:
+    """The commit that is checked out, with a mark when files differ from it; None without git."""
+    hashed = _git(root, "rev-parse", "--short=12", "HEAD")
+    if not hashed:
+        return None
+    changed = _git(root, "status", "--porcelain", "--", ".", *_NOT_MEASURED)
+    return f"{hashed} with changes" if changed else hashed
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git prints; nothing where there is no git or no checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    done = subprocess.run([git, *arguments], cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 - no input.
+    return done.stdout.strip()
 
 
 def load_average() -> float:

@@ -46,12 +46,13 @@ async def run(bench: Bench, size: int) -> Report:
     report = Report()
     registry, dependencies = await bench.filled_log(SERVICES), await bench.new_log("dependencies")
     databases = {"registry": registry, "dependencies": dependencies}
-    rounds: list[list[float]] = []
     async with serving(bench, databases) as estate, connected(dependencies.app_dsn) as watching:
         await _until(watching, SERVICES.events)
         await _round(report, estate, watching, 200, "warm")
-        for number in range(bench.rounds):
-            rounds.append(await _round(report, estate, watching, size, f"round{number}"))
+        rounds = [
+            await _round(report, estate, watching, size, f"round{number}")
+            for number in range(bench.rounds)
+        ]
     audited = await audit_log(registry.app_dsn)
     report.check(audited.first_fault is None, "the log verifies")
     for percent, bars in ((50, ()), (99, (Bar("value", "<=", 250),))):
