@@ -16,20 +16,26 @@ import orjson
 from benchmarks.measuring import percentile
 from benchmarks.processes import find_program, run_program
 
-SCRIPT: Final = Path(__file__).with_name("load_commands.lua")
 _PHASES: Final = ("alpha", "beta", "live")
+SCRIPT: Final = Path(__file__).with_name("load_commands.lua")
+CONNECTIONS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What to send: to whom, under which label of its keys, about which services."""
+    """What to send: to whom, under which label of its keys, about which services.
+
+    Commands are numbered from `first` on in the order in which they are sent; a load that goes on
+    behind the numbers of another changes what that one left.
+    """
 
     url: str
     bearer: str
     label: str
     services: int
     seed: int
-    connections: int = 64
+    first: int = 1
+    connections: int = CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Answered:
 async def apply_load(load: Load, duration_s: int) -> Answered:
     """Keep so many connections busy for so long."""
     wrk = find_program("wrk")
-    told = (load.bearer, load.label, str(load.services), str(load.seed))
+    told = (load.bearer, load.label, str(load.services), str(load.seed), str(load.first))
     if wrk is None:
         program = (sys.executable, "-m", "benchmarks.http_load", load.url, str(duration_s))
         out = await run_program((*program, str(load.connections), *told))
@@ -62,9 +68,20 @@ async def apply_load(load: Load, duration_s: int) -> Answered:
     return Answered(**found)
 
 
+async def load_generator() -> str:
+    """What `apply_load` loads with here."""
+    wrk = find_program("wrk")
+    if wrk is None:
+        return "a client in Python, since wrk is not installed"
+    # Saying its version counts as a failure, so it is not asked by `run_program`.
+    process = await asyncio.create_subprocess_exec(wrk, "-v", stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    return told.decode().partition(" [")[0]
+
+
 async def _client(load: Load, duration_s: float) -> dict[str, float]:
     address = urlsplit(load.url)
-    numbers = iter(range(1, sys.maxsize))
+    numbers = iter(range(load.first, sys.maxsize))
     latencies: list[float] = []
     refused = 0
     ends = time.perf_counter() + duration_s
@@ -74,7 +91,7 @@ async def _client(load: Load, duration_s: float) -> dict[str, float]:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         while time.perf_counter() < ends:
             began = time.perf_counter()
-            writer.write(_request(load, next(numbers)))
+            writer.write(request_bytes(load, next(numbers)))
             head = await reader.readuntil(b"\r\n\r\n")
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
             await reader.readexactly(int(length))
@@ -94,7 +111,8 @@ async def _client(load: Load, duration_s: float) -> dict[str, float]:
     }
 
 
-def _request(load: Load, number: int) -> bytes:
+def request_bytes(load: Load, number: int) -> bytes:
+    """One command of a load, as the client in Python sends it."""
     service = f"svc_{load.seed:08x}{number % load.services:024x}"
     phase = _PHASES[number // load.services % 3]
     body = f'{{"phase":"{phase}","reason":"assessment met"}}'
@@ -106,8 +124,8 @@ def _request(load: Load, number: int) -> bytes:
 
 
 def _main(url: str, duration_s: str, connections: str, *told: str) -> None:
-    bearer, label, services, seed = told
-    load = Load(url, bearer, label, int(services), int(seed), int(connections))
+    bearer, label, services, seed, first = told
+    load = Load(url, bearer, label, int(services), int(seed), int(first), int(connections))
     print(orjson.dumps(asyncio.run(_client(load, float(duration_s)))).decode())
 
 

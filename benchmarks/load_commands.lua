@@ -1,5 +1,6 @@
 -- Load for wrk: changes the phase of one service after the other, each with a key of its own.
--- Arguments: the bearer key, a label for this run, how many services, and the seed of their ids.
+-- Arguments: the bearer key, a label for this run, how many services, the seed of their ids, and
+-- the number of the first command.
 local thread_count = 0
 local phases = {"alpha", "beta", "live"}
 
@@ -11,7 +12,7 @@ end
 function init(args)
   bearer, label, services, seed = args[1], args[2], tonumber(args[3]), tonumber(args[4])
   headers = {["Content-Type"] = "application/json", ["Authorization"] = "Bearer " .. bearer}
-  sent = 0
+  sent = tonumber(args[5]) - 1
 end
 
 function request()
