@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-import asyncpg
-
 from benchmarks.estate_data import STATELESS, Estate, events_of, pending
 from benchmarks.measuring import Bar, Line, Report, Series, interleaved
 from benchmarks.servers import Bench, connected, connecting
@@ -22,9 +20,17 @@ _PLAIN: Final = "CREATE TABLE plain (LIKE log.events INCLUDING ALL)"
 _PLACES: Final = """
 SELECT count(*), min(position), max(position), count(DISTINCT position) FROM log.events
 """
-_MOVED: Final = """
-SELECT count(*) FROM log.commands
-WHERE key LIKE 'bench:%' AND split_part(key, ':', 2)::bigint + 1 <> first_position
+_COMMANDS: Final = """
+SELECT count(*), sum(last_position - first_position + 1),
+    count(*) FILTER (WHERE first_position < before)
+FROM (
+    SELECT first_position, last_position,
+        lag(last_position) OVER (PARTITION BY start / $1 % $2 ORDER BY start) AS before
+    FROM (
+        SELECT first_position, last_position, split_part(key, ':', 2)::bigint AS start
+        FROM log.commands WHERE key LIKE 'bench:%'
+    ) AS sent
+) AS ordered
 """
 _WAITING: Final = 2_000
 
@@ -55,7 +61,7 @@ async def _measure(bench: Bench, report: Report, size: int, events_each: int) ->
 
     async def ours() -> float:
         appended = await append_all(bench, commands_of(size, events_each))
-        await _check(report, appended, size)
+        await check_log(report, appended.access, size, events_each)
         written.append(appended)
         return appended.rate
 
@@ -144,23 +150,16 @@ async def _copy(source: Appended) -> float:
         return at / (time.perf_counter() - started)
 
 
-async def _check(report: Report, appended: Appended, size: int) -> None:
-    async with connected(appended.access.app_dsn) as connection:
-        await check_log(report, connection, size)
-    audited = await audit_log(appended.access.app_dsn)
-    report.check(audited.first_fault is None, "every log verifies: hashes, tree, versions, columns")
-
-
 async def check_log(
-    report: Report,
-    connection: "asyncpg.Connection[asyncpg.Record]",
-    size: int,
-    *,
-    in_order: bool = True,
+    report: Report, access: DatabaseAccess, size: int, events_each: int, writers: int = 1
 ) -> None:
-    """Check that the log holds so many events, once each, in the order of their commands."""
-    row = tuple(await connection.fetchrow(_PLACES) or ())
-    report.check(row == (size, 1, size, size), "positions are 1..N, none lost or doubled")
-    if in_order:
-        moved = await connection.fetchval(_MOVED)
-        report.check(moved == 0, "commands are in the log in the order of their submission")
+    """Check that the log is what so many writers, who took the commands in turns, have sent."""
+    async with connected(access.app_dsn) as connection:
+        places = tuple(await connection.fetchrow(_PLACES) or ())
+        commands = tuple(await connection.fetchrow(_COMMANDS, events_each, writers) or ())
+    report.check(places == (size, 1, size, size), "positions are 1..N, none lost or doubled")
+    count, events, moved = commands
+    report.check((count, events) == (-(-size // events_each), size), "every command is in the log")
+    report.check(moved == 0, "the commands of each writer are in the order of their submission")
+    audited = await audit_log(access.app_dsn)
+    report.check(audited.first_fault is None, "every log verifies: hashes, tree, versions, columns")

@@ -15,7 +15,7 @@ from benchmarks.measuring import Bar, Line, Report, Series, interleaved
 from benchmarks.processes import environment, forget_topics, serving
 from benchmarks.rebuild import make_read_model
 from benchmarks.servers import Bench, connected
-from benchmarks.topics import Keyed, records_of, send_all
+from benchmarks.topics import Keyed, producing, records_of, send_all
 from cli.local_estate import ensure_key
 from cli.local_state import keys_path
 from services.registry.bootstrap import build
@@ -109,9 +109,7 @@ async def _prepared(bench: Bench, records: list[Keyed]) -> AsyncIterator[Databas
     await forget_topics(bench)
     access = await bench.filled_log(ESTATE_KEPT_BY_ONE)
     await make_read_model(access)
-    topic = submissions_topic("registry", ESTATE_KEPT_BY_ONE.organisation(0))
-    await ensure_topic(bench.kafka, topic, SUBMISSION_TOPIC_CONFIG)
-    await send_all(bench.kafka, topic, records)
+    await _fill(bench, submissions_topic("registry", ESTATE_KEPT_BY_ONE.organisation(0)), records)
     yield access
     await bench.drop(access)
 
@@ -166,10 +164,15 @@ async def _check(
     report.check(audited.first_fault is None, "the log verifies")
 
 
+async def _fill(bench: Bench, topic: str, records: list[Keyed]) -> None:
+    await ensure_topic(bench.kafka, topic, SUBMISSION_TOPIC_CONFIG)
+    async with producing(bench.kafka) as producer:
+        await send_all(producer, topic, records)
+
+
 async def _read_and_parse(bench: Bench, records: list[Keyed]) -> float:
     topic = bench.fresh_name("raw")
-    await ensure_topic(bench.kafka, topic, SUBMISSION_TOPIC_CONFIG)
-    await send_all(bench.kafka, topic, records)
+    await _fill(bench, topic, records)
     count, started = 0, time.perf_counter()
     async for found in records_of(bench.kafka, topic, 500):
         for record in found:

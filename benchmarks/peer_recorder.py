@@ -4,10 +4,12 @@ Must import nothing of this project.
 """
 
 import json
+import platform
 import sys
 import threading
 import time
 import uuid
+from importlib.metadata import version
 from urllib.parse import urlsplit
 
 from eventsourcing.persistence import (  # type: ignore[import-not-found]
@@ -81,7 +83,13 @@ def main(dsn: str, size: int, events_each: int, writers: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps({"rate": size / (time.perf_counter() - started)}))
+    rate = size / (time.perf_counter() - started)
+    print(json.dumps({"rate": rate, "versions": _versions()}))
+
+
+def _versions() -> dict[str, str]:
+    packages = ("eventsourcing", "psycopg", "psycopg_pool")
+    return {name: version(name) for name in packages} | {"Python": platform.python_version()}
 
 
 if __name__ == "__main__":

@@ -143,3 +143,14 @@ def find_program(name: str) -> str | None:
     """Where a program is installed, beside our Python first."""
     beside = Path(sys.executable).with_name(name)
     return str(beside) if beside.exists() else shutil.which(name)
+
+
+def uv_program() -> str:
+    """The installer, for what is measured beside us and is no dependency of ours.
+
+    Raises: RuntimeError.
+    """
+    uv = find_program("uv")
+    if uv is None:
+        raise RuntimeError("uv is needed to install what is measured beside us")
+    return uv

@@ -7,7 +7,7 @@ from benchmarks.estate_data import estate_of
 from benchmarks.measuring import Bar, Line, Report, Series, interleaved
 from benchmarks.processes import forget_topics
 from benchmarks.servers import Bench, connected, pooled
-from benchmarks.topics import Keyed, records_of, send_all
+from benchmarks.topics import Keyed, producing, records_of, send_all
 from shared.clock import SystemClock
 from shared.contracts.topics import EVENT_TOPIC_CONFIG, events_topic
 from shared.eventstore.reader import HeadSignal, LogReader
@@ -35,9 +35,12 @@ async def run(bench: Bench, size: int) -> Report:
     async def raw() -> float:
         topic = bench.fresh_name("raw")
         await ensure_topic(bench.kafka, topic, EVENT_TOPIC_CONFIG)
-        started = time.perf_counter()
-        await send_all(bench.kafka, topic, records)
-        return size / (time.perf_counter() - started)
+        async with producing(bench.kafka) as producer:
+            started = time.perf_counter()
+            await send_all(producer, topic, records)
+            spent_s = time.perf_counter() - started
+        await _check(bench, report, topic, records)
+        return size / spent_s
 
     ours_values, raw_values = await interleaved((ours, raw), bench.rounds)
     report.lines.append(
@@ -48,6 +51,12 @@ async def run(bench: Bench, size: int) -> Report:
             "aiokafka send_batch of the same bytes from memory",
             (Bar("ratio", ">=", 0.5),),
         )
+    )
+    report.notes.append(
+        "Both sides begin with a producer that has started, and end with the last acknowledgement. "
+        "The relay reads the log from PostgreSQL, renews its lease before each batch, and makes "
+        "the next only when one is acknowledged; beside it the next batch is made, from memory, "
+        "while one is sent."
     )
     return report
 
@@ -78,5 +87,5 @@ async def _check(bench: Bench, report: Report, topic: str, records: list[Keyed])
         due = records[position : position + len(found)]
         same = same and [(one.key, one.value) for one in found] == due
         position += len(found)
-    report.check(position == len(records), "the topic has every event, once")
+    report.check(position == len(records), "each topic has every event, once")
     report.check(same, "byte for byte, in the order of the log")
