@@ -49,6 +49,7 @@ BENCHMARKS: Final = {
     "reads": Benchmark("reads", 100_000, "questions over HTTP (size: services)"),
     "verify": Benchmark("verify", 1_000_000, "the whole log verified"),
     "memory": Benchmark("memory", 1_000_000, "what processes hold"),
+    "choices": Benchmark("choices", 8, "event loop, JSON, HTTP parser (size: seconds a load)"),
 }
 
 

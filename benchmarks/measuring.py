@@ -59,7 +59,8 @@ class Bar:
 class Line:
     """One row of the table: ours, and what it is held against, from the same rounds.
 
-    A ratio is always ours / against, round by round.
+    A ratio is always ours / against, round by round. Where the line is about a choice, `chosen`
+    says what was chosen and why.
     """
 
     what: str
@@ -67,6 +68,7 @@ class Line:
     against: Series | None = None
     against_what: str = ""
     bars: tuple[Bar, ...] = ()
+    chosen: str = ""
 
     @property
     def ratio(self) -> Series | None:
@@ -90,6 +92,7 @@ class Line:
             "against_what": self.against_what,
             "ratio": None if self.ratio is None else self.ratio.document(),
             "bars": [{"bar": str(bar), "met": met} for bar, met in self.judged()],
+            "chosen": self.chosen,
         }
 
 
