@@ -16,7 +16,7 @@ from cli.local_estate import ROOT, EstateStartError
 from deploy.local.errors import LaunchError
 from tests.faults.load import Load
 from tests.faults.results import Result
-from tests.faults.trials import COPIES, FAULTS, NotReachedError
+from tests.faults.trials import COPIES, FAULTS, EndedWronglyError, NotReachedError
 from tests.faults.world import NotHealthyError, World
 
 _WARM_COMMANDS: Final = 15
@@ -25,6 +25,13 @@ _AFTER_S: Final = 1.0
 _FINISH_S: Final = 60.0
 _ORACLE_S: Final = 600.0
 _UNJUDGED: Final[dict[str, Any]] = {"ok": True, "lost": 0, "doubled": 0, "violations": []}
+_FAILURES: Final = (
+    EndedWronglyError,
+    NotHealthyError,
+    EstateStartError,
+    LaunchError,
+    TimeoutError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,7 @@ async def run_trial(world: World, trial: Trial, *, quick: bool, judged: bool = T
         await asyncio.sleep(_AFTER_S)
     except NotReachedError as error:
         detail, not_reached = str(error), True
-    except (NotHealthyError, EstateStartError, LaunchError, TimeoutError) as error:
+    except _FAILURES as error:
         problems.append(f"{type(error).__name__}: {error}")
     finally:
         await load.finish(_FINISH_S)
@@ -83,7 +90,7 @@ async def _warm(world: World, accepted: int) -> None:
     deadline = time.monotonic() + _WARM_S
     while world.ledger.accepted < accepted + _WARM_COMMANDS:
         if time.monotonic() > deadline:
-            raise NotReachedError("the load did not get under way")
+            raise NotHealthyError("the load did not get under way")
         await asyncio.sleep(0.05)
 
 

@@ -29,7 +29,11 @@ _BROKERS_OF_A_CLUSTER: Final = 3
 
 
 class NotReachedError(Exception):
-    """The fault did not come about, so the trial says nothing."""
+    """The fault did not come about, so the trial says nothing and is due again."""
+
+
+class EndedWronglyError(Exception):
+    """A process ended otherwise than it must, so the trial has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,12 @@ async def _die_at(
     armed = f"{point}:{rng.randint(1, 8)}"
     await service.stop()
     await service.start(failpoints=armed)
-    await _ended(service, armed)
-    lifted = time.monotonic()
-    await service.start()
+    try:
+        await ended_at(service, armed)
+    finally:
+        lifted = time.monotonic()
+        await service.stop()
+        await service.start()
     await service.ready()
     return Lifted(lifted, f"{service.name} {armed}")
 
@@ -66,17 +73,20 @@ async def _die_apart(world: World, rng: random.Random) -> Lifted:
     return Lifted(max(one.at for one in lifted), ", ".join(one.detail for one in lifted))
 
 
-async def _ended(service: ServiceProcess, armed: str) -> None:
-    assert service.process is not None
+async def ended_at(
+    service: ServiceProcess, armed: str, within_s: float = _REACHED_WITHIN_S
+) -> None:
+    """Wait until a service has killed itself at the point that is armed in it.
+
+    Raises: NotReachedError; EndedWronglyError when it ended in another way.
+    """
     try:
-        async with asyncio.timeout(_REACHED_WITHIN_S):
-            code = await service.process.wait()
+        async with asyncio.timeout(within_s):
+            code = await service.ended()
     except TimeoutError:
-        await service.stop()
-        await service.start()
         raise NotReachedError(f"{service.name} never came to {armed}") from None
     if code != -signal.SIGKILL:
-        raise NotReachedError(f"{service.name} ended by itself with {code}")
+        raise EndedWronglyError(f"{service.name} ended by itself with {code} before {armed}")
 
 
 async def _die_rebuilding(point: str, world: World, rng: random.Random) -> Lifted:
@@ -84,12 +94,14 @@ async def _die_rebuilding(point: str, world: World, rng: random.Random) -> Lifte
     model = rng.choice(("estate", "graph", "changes"))
     state = world.estate.state_dir
     code = await _rebuild(state, model, f"{point}:1")
+    if not code:
+        raise NotReachedError(f"the rebuild of {model} never came to {point}")
     if code != -signal.SIGKILL:
-        raise NotReachedError(f"the rebuild of {model} ended with {code} before {point}")
+        raise EndedWronglyError(f"the rebuild of {model} ended with {code} before {point}")
     lifted = time.monotonic()
     code = await _rebuild(state, model, "")
     if code:
-        raise NotReachedError(f"the second rebuild of {model} ended with {code}")
+        raise EndedWronglyError(f"the second rebuild of {model} ended with {code}")
     return Lifted(lifted, model)
 
 
@@ -135,7 +147,7 @@ async def _stop_gracefully(world: World, rng: random.Random) -> Lifted:
         code = await service.process.wait()
     took = time.monotonic() - asked
     if code:
-        raise NotReachedError(f"{service.name} was asked to stop and ended with {code}")
+        raise EndedWronglyError(f"{service.name} was asked to stop and ended with {code}")
     lifted = await _started([service])
     return Lifted(lifted.at, f"{service.name} stopped in {took:.1f} s")
 
