@@ -4,7 +4,7 @@ Must not use what writes them: what is read here is parsed as plain JSON.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import orjson
 
 from shared.contracts.topics import events_topic
 from shared.messaging.kafka import KafkaSettings
-from shared.messaging.topic_reader import TopicReader
+from shared.messaging.topic_reader import Record, TopicReader
 from tests.faults.ledger import Entry
 
 _EVENTS: Final = "SELECT position, stream, stream_version, body FROM log.events ORDER BY position"
@@ -80,27 +80,33 @@ def faults_of_log(held: Held) -> list[str]:
     return faults
 
 
+async def records_of(kafka: KafkaSettings, topic: str) -> AsyncIterator[Record]:
+    """Every record that a topic has now, in order."""
+    reader = await TopicReader.open(kafka, topic)
+    try:
+        offset, end = await reader.bounds()
+        reader.seek(offset)
+        while offset < end:
+            for record in await reader.poll(5_000, 1.0):
+                offset = record.offset + 1
+                yield record
+    finally:
+        await reader.close()
+
+
 async def faults_of_topic(held: Held, kafka: KafkaSettings) -> list[str]:
     """The topic is the log byte for byte; repeats are allowed, inversions and holes are not."""
     bodies = {event.position: event.body for event in held.events}
-    reader = await TopicReader.open(kafka, events_topic(held.log, held.publication))
-    faults, last = [], 0
-    try:
-        start, end = await reader.bounds()
-        if start:
-            faults.append(f"the topic of {held.log} begins at offset {start}")
-        reader.seek(start)
-        offset = start
-        while offset < end:
-            for record in await reader.poll(5_000, 1.0):
-                position, offset = _position(record.value), record.offset + 1
-                if position > last + 1:
-                    faults.append(f"the topic of {held.log} leaves out {last + 1}..{position - 1}")
-                if bodies.get(position) != record.value:
-                    faults.append(f"the topic of {held.log} has other bytes at {position}")
-                last = max(last, position)
-    finally:
-        await reader.close()
+    faults, last, expected_offset = [], 0, 0
+    async for record in records_of(kafka, events_topic(held.log, held.publication)):
+        position = _position(record.value)
+        if not expected_offset and record.offset:
+            faults.append(f"the topic of {held.log} begins at offset {record.offset}")
+        if position > last + 1:
+            faults.append(f"the topic of {held.log} leaves out {last + 1}..{position - 1}")
+        if bodies.get(position) != record.value:
+            faults.append(f"the topic of {held.log} has other bytes at {position}")
+        last, expected_offset = max(last, position), record.offset + 1
     if last != held.head:
         faults.append(f"the topic of {held.log} ends at {last} of {held.head}")
     return faults

@@ -1,11 +1,11 @@
-"""Owns holding what readers see against the logs: feed, models, ends of dependencies, log files.
+"""Owns holding what readers see against the logs: feed, models, ends of dependencies.
 
 Must not take part of an answer for granted because another part was right.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -100,41 +100,59 @@ class Views:
             except TimeoutError:
                 violations.append(f"{service} does not come to {heads}")
 
-    async def faults_of_feed(self, logs: Mapping[str, Held]) -> list[str]:
-        """From its start the feed has every position of both logs once, in the log's bytes."""
-        faults: list[str] = []
-        reached = dict.fromkeys(logs, 0)
-        path = "/v1/changes?limit=200"
+    async def changes(self) -> list[Any]:
+        """The whole change feed, from its start."""
+        items, path = [], "/v1/changes?limit=200"
         while (page := await self.document("notifications", path))["items"]:
-            for item in page["items"]:
-                log, held = item["log"], logs[item["log"]]
-                position = int(item["event"]["position"])
-                if position != reached[log] + 1:
-                    faults.append(f"the feed goes from {log}:{reached[log]} to {position}")
-                elif item["event"] != held.events[position - 1].document:
-                    faults.append(f"the feed changes {log}:{position}")
-                reached[log] = position
+            items += page["items"]
             path = f"/v1/changes?limit=200&after={quote(page['next'])}"
-        for log, held in logs.items():
-            if reached[log] != held.head:
-                faults.append(f"the feed ends at {log}:{reached[log]} of {held.head}")
-        return faults
+        return items
 
-    async def faults_of_ends(self, logs: Mapping[str, Held]) -> list[str]:
-        """Every end of a dependency is what the registry's log says that its name means."""
-        names = _names(logs["registry"])
-        declared = _declared(logs["dependencies"])
-        faults, path = [], "/v1/dependencies?limit=200"
+    async def dependencies(self) -> list[Any]:
+        """All dependencies that are declared."""
+        items, path = [], "/v1/dependencies?limit=200"
         while True:
             page = await self.document("dependencies", path)
-            for item in page["items"]:
-                for end, name in declared[item["id"]].items():
-                    expected = names.get(name)
-                    if item[end]["service"] != expected:
-                        faults.append(f"{item['id']} {end} {name}: not {expected}")
+            items += page["items"]
             if not page.get("next"):
-                return faults
+                return items
             path = f"/v1/dependencies?limit=200&cursor={quote(page['next'])}"
+
+
+def faults_of_feed(items: Sequence[Any], logs: Mapping[str, Held]) -> list[str]:
+    """The feed has every position of both logs once, in the log's bytes."""
+    faults: list[str] = []
+    reached = dict.fromkeys(logs, 0)
+    for item in items:
+        log, held = item["log"], logs[item["log"]]
+        position = int(item["event"]["position"])
+        if position != reached[log] + 1:
+            faults.append(f"the feed goes from {log}:{reached[log]} to {position}")
+        elif item["event"] != held.events[position - 1].document:
+            faults.append(f"the feed changes {log}:{position}")
+        reached[log] = position
+    for log, held in logs.items():
+        if reached[log] != held.head:
+            faults.append(f"the feed ends at {log}:{reached[log]} of {held.head}")
+    return faults
+
+
+def faults_of_ends(items: Sequence[Any], logs: Mapping[str, Held]) -> list[str]:
+    """What is declared is listed once, and each end is what the registry's log says it means."""
+    names = _names(logs["registry"])
+    declared = _declared(logs["dependencies"])
+    listed = Counter(item["id"] for item in items)
+    faults = [
+        f"{dependency} is listed {listed[dependency]} times, and declared {int(is_declared)}"
+        for dependency in sorted(listed.keys() | declared.keys())
+        if listed[dependency] != (is_declared := dependency in declared)
+    ]
+    for item in items:
+        for end, name in declared.get(item["id"], {}).items():
+            expected = names.get(name)
+            if item[end]["service"] != expected:
+                faults.append(f"{item['id']} {end} {name}: not {expected}")
+    return faults
 
 
 def _shows(document: Any, heads: Mapping[str, int]) -> bool:
@@ -154,13 +172,15 @@ def _names(registry: Held) -> dict[str, str]:
 
 
 def _declared(dependencies: Held) -> dict[str, dict[str, str]]:
-    """The ends of each dependency that are services, in the words of its declaration."""
-    ends: dict[str, dict[str, str]] = defaultdict(dict)
+    """The ends that are services, in the words of its declaration, of each that still stands."""
+    ends: dict[str, dict[str, str]] = {}
     for event in dependencies.events:
+        data, subject = event.document["data"], event.document["subject"]
         if event.document["type"] == "estate.dependency.declared.v1":
-            data = event.document["data"]
             found = {"from": data["from"], "to": data["to"].get("service")}
-            ends[event.document["subject"]] = {k: v for k, v in found.items() if v is not None}
+            ends[subject] = {k: v for k, v in found.items() if v is not None}
+        elif event.document["type"] == "estate.dependency.withdrawn.v1":
+            ends.pop(subject, None)
     return ends
 
 
@@ -177,10 +197,12 @@ def faults_of_follower(path: Path, logs: Mapping[str, Held]) -> list[str]:
     return faults
 
 
-async def faults_of_models(databases: Mapping[str, str], kafka: KafkaSettings) -> list[str]:
+async def faults_of_models(
+    databases: Mapping[str, str], kafka: KafkaSettings, models: Iterable[str] = PROJECTIONS
+) -> list[str]:
     """Every read model is the fold of its sources, from the logs and from the topics."""
     faults = []
-    for model in PROJECTIONS:
+    for model in models:
         for source in ("log", "topic"):
             report = await replay_model(model, source, databases, kafka, None, lambda *_: None)
             if not report.same:
@@ -195,15 +217,3 @@ async def faults_of_trees(databases: Mapping[str, str], kafka: KafkaSettings) ->
     return [
         f"verify {report.log}: {report.first_fault}" for report in reports if report.first_fault
     ]
-
-
-def shown_secrets(state: Path, secrets: Sequence[str], told: Told) -> list[str]:
-    """No key, password or planted text is in any log file of the estate or its servers."""
-    hidden = [one.encode() for one in (*secrets, *told.credentials, *sorted({*told.texts}))]
-    faults = []
-    for path in sorted(state.rglob("*.log")):
-        if path.stem.isdigit():  # A segment of a topic, whose content is what was sent.
-            continue
-        content = path.read_bytes()
-        faults += [f"a secret is in {path.name}" for one in hidden if one in content]
-    return sorted(set(faults))

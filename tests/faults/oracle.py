@@ -18,6 +18,7 @@ from shared.messaging.kafka import KafkaSettings
 from shared.observability.logs import configure_logging
 from tests.faults import held_log, held_views
 from tests.faults.held_log import Held
+from tests.faults.held_secrets import Hidden, shown_in_logs, shown_in_metrics, shown_on_topics
 from tests.faults.ledger import Told, read_ledger
 from tests.faults.world import LOGS, secrets_of
 
@@ -62,10 +63,13 @@ async def judge(state: Path, ledger: Path, *, quick: bool) -> Verdict:
         for held in logs.values():
             verdict.violations += held_log.faults_of_log(held)
             verdict.violations += await held_log.faults_of_topic(held, kafka)
-        verdict.violations += await views.faults_of_feed(logs)
+        verdict.violations += held_views.faults_of_feed(await views.changes(), logs)
         verdict.violations += held_views.faults_of_follower(state / "feed.jsonl", logs)
-        verdict.violations += await views.faults_of_ends(logs)
-    verdict.violations += held_views.shown_secrets(state, secrets_of(state), told)
+        verdict.violations += held_views.faults_of_ends(await views.dependencies(), logs)
+        hidden = Hidden.of(told, secrets_of(state))
+        verdict.violations += await shown_in_metrics(session, addresses, admin, hidden)
+    verdict.violations += shown_in_logs(state, hidden)
+    verdict.violations += await shown_on_topics(kafka, hidden)
     if not quick:
         verdict.violations += await held_views.faults_of_models(databases, kafka)
         verdict.violations += await held_views.faults_of_trees(databases, kafka)
