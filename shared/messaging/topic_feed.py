@@ -13,6 +13,7 @@ import structlog
 from shared.clock import Clock
 from shared.contracts.envelope import Event, leaf_of, parse_event
 from shared.contracts.topics import events_topic, newest_publication
+from shared.failpoints import reach
 from shared.messaging.kafka import Kafka, KafkaUnreachableError
 from shared.messaging.topic_reader import OffsetGoneError, Record, TopicReader
 from shared.projections.feed import (
@@ -166,6 +167,8 @@ class TopicFeed:
                 raise followed.fault
             # What stopped it is met again, alone, by the next read.
             self._placed = None if followed.fault else followed.end
+            if followed.events:
+                reach("feed.read")
             if followed.events or self._clock.monotonic() >= deadline:
                 return self._batch(reader, followed)
 

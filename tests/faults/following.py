@@ -1,17 +1,23 @@
-"""Owns a reader of the change feed that goes on through every fault, from where it was.
+"""Owns readers of the change feed, by pages and by stream, that go on through every fault.
 
 Must not skip or repeat by itself: what it writes down is what the feed delivered.
 """
 
 import asyncio
+import contextlib
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import orjson
 
+from shared.contracts.envelope import SOURCE_PREFIX
 from tests.faults.sending import Sender
+from tests.support.sse import SseReader
 
 _PAUSE_S: Final = 0.3
+_LINE_MAX_BYTES: Final = 2**20
 
 
 async def follow(sender: Sender, path: Path) -> None:
@@ -30,6 +36,32 @@ async def follow(sender: Sender, path: Path) -> None:
                 file.write(orjson.dumps({"next": cursor, "positions": positions}) + b"\n")
             else:
                 await asyncio.sleep(_PAUSE_S)
+
+
+async def follow_stream(sender: Sender, path: Path) -> None:
+    """Read the stream until cancelled, opening it again behind the last event; a line an event."""
+    with path.open("ab", buffering=0) as file:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                await _follow_one(sender, last_cursor(path), file)
+            await asyncio.sleep(_PAUSE_S)
+
+
+async def _follow_one(sender: Sender, cursor: str | None, file: FileIO) -> None:
+    """Write down what one stream sends, until it ends."""
+    url = f"{sender.urls['notifications'][0]}/v1/changes/stream"
+    headers = {"Authorization": f"Bearer {sender.keys['admin']}"}
+    headers |= {} if cursor is None else {"Last-Event-ID": cursor}
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=20)
+    async with sender.session.get(
+        url, headers=headers, timeout=timeout, read_bufsize=_LINE_MAX_BYTES
+    ) as response:
+        reader = SseReader(response, cursor)
+        while response.status == 200 and (block := await reader.block()) is not None:
+            if block.is_message:
+                log = block.event["source"].removeprefix(SOURCE_PREFIX)
+                positions = [f"{log}:{block.event['position']}"]
+                file.write(orjson.dumps({"next": block.id, "positions": positions}) + b"\n")
 
 
 def last_cursor(path: Path) -> str | None:

@@ -187,8 +187,9 @@ def _declared(dependencies: Held) -> dict[str, dict[str, str]]:
 def faults_of_follower(path: Path, logs: Mapping[str, Held]) -> list[str]:
     """Who followed the feed through all faults got 1, 2, 3, ... of each log, nothing twice."""
     reached = dict.fromkeys(logs, 0)
-    faults = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    faults = [] if lines else [f"a follower was sent nothing: {path.name}"]
+    for line in lines:
         for text in orjson.loads(line)["positions"]:
             (at,) = parse_positions(text)
             if at.position != reached[at.log] + 1:

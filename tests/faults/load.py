@@ -14,7 +14,7 @@ import aiohttp
 
 from shared.messaging.kafka import KafkaSettings
 from shared.messaging.submissions import submission_key
-from tests.faults.following import follow
+from tests.faults.following import follow, follow_stream
 from tests.faults.ledger import Ledger, Request
 from tests.faults.sending import Ending, Sender
 from tests.faults.submitting import Submitter
@@ -38,6 +38,7 @@ class Place:
     organisation: str
     ledger: Ledger
     feed_path: Path
+    stream_path: Path
     secrets: tuple[str, ...] = ()
 
 
@@ -62,7 +63,7 @@ class Load:
         self._ending = Ending()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._follower: asyncio.Task[None] | None = None
+        self._followers: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -72,7 +73,10 @@ class Load:
         place.ledger.plant("text", self._text)
         place.ledger.plant("credential", self._credential)
         sender = self._sender(0)
-        self._follower = asyncio.create_task(follow(sender, place.feed_path))
+        self._followers = {
+            asyncio.create_task(follow(sender, place.feed_path)),
+            asyncio.create_task(follow_stream(sender, place.stream_path)),
+        }
         works = [self._register(n) for n in range(_REGISTRARS)]
         works += [self._declare(n) for n in range(_DECLARERS)]
         works += [self._submit(log) for log in ("registry", "dependencies")]
@@ -84,13 +88,13 @@ class Load:
         self._stopping = True
         self._ending.at = asyncio.get_running_loop().time() + deadline_s
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.wait({self._follower})
+        for follower in self._followers:
+            follower.cancel()
+        followed = await asyncio.gather(*self._followers, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
-        for result in results:
-            if isinstance(result, BaseException):
+        for result in (*results, *followed):
+            if isinstance(result, Exception):
                 raise result
 
     def _sender(self, number: int) -> Sender:

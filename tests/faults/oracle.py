@@ -64,7 +64,8 @@ async def judge(state: Path, ledger: Path, *, quick: bool) -> Verdict:
             verdict.violations += held_log.faults_of_log(held)
             verdict.violations += await held_log.faults_of_topic(held, kafka)
         verdict.violations += held_views.faults_of_feed(await views.changes(), logs)
-        verdict.violations += held_views.faults_of_follower(state / "feed.jsonl", logs)
+        for followed in ("feed.jsonl", "stream.jsonl"):
+            verdict.violations += held_views.faults_of_follower(state / followed, logs)
         verdict.violations += held_views.faults_of_ends(await views.dependencies(), logs)
         hidden = Hidden.of(told, secrets_of(state))
         verdict.violations += await shown_in_metrics(session, addresses, admin, hidden)

@@ -14,9 +14,10 @@ import orjson
 
 from cli.local_estate import ROOT, EstateStartError
 from deploy.local.errors import LaunchError
+from tests.faults.fault import EndedWronglyError, NotReachedError
 from tests.faults.load import Load
 from tests.faults.results import Result
-from tests.faults.trials import COPIES, FAULTS, EndedWronglyError, NotReachedError
+from tests.faults.trials import COPIES, FAULTS
 from tests.faults.world import NotHealthyError, World
 
 _WARM_COMMANDS: Final = 15

@@ -77,6 +77,10 @@ def test_a_feed_that_changes_or_repeats_an_event_is_found() -> None:
     assert faults_of_feed([FEED[0], *FEED], LOGS) == repeated
 
 
+def test_a_follower_that_was_sent_nothing_is_found(tmp_path: Path) -> None:
+    assert len(faults_of_follower(tmp_path / "feed.jsonl", LOGS)) == 1
+
+
 @pytest.mark.parametrize("sent", [["registry:1", "registry:3"], ["registry:1", "registry:1"]])
 def test_a_follower_that_was_sent_a_gap_or_a_repeat_is_found(
     sent: list[str], tmp_path: Path

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from cli.local_estate import ServiceProcess
+from tests.faults.fault import EndedWronglyError, NotReachedError
 from tests.faults.results import Result, append_result, read_results, table
 from tests.faults.run import main
-from tests.faults.trials import FAULTS, EndedWronglyError, NotReachedError, ended_at
+from tests.faults.trials import FAULTS, ended_at
 
 FAULT = next(iter(FAULTS))
 

@@ -14,8 +14,8 @@ import pytest_asyncio
 from deploy.local.readiness import registered_nodes
 from shared.contracts.topics import SUBMISSION_TOPIC_CONFIG
 from shared.messaging.kafka import KafkaUnreachableError, ensure_topic
+from tests.faults.kafka_faults import partition_of
 from tests.faults.running import Trial, ask_oracle, run_trial
-from tests.faults.trials import partition_of
 from tests.faults.world import World, running_world
 from tests.support.eventually import eventually
 

@@ -9,8 +9,6 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,32 +17,21 @@ import asyncpg
 
 from cli.local_estate import ROOT, ServiceProcess
 from shared.contracts.topics import events_topic, submissions_topic
-from shared.messaging.kafka import KafkaSettings
+from tests.faults.fault import EndedWronglyError, Fault, Lifted, NotReachedError
+from tests.faults.kafka_faults import (
+    BROKERS_OF_A_CLUSTER,
+    REACHED_WITHIN_S,
+    kafka_frozen,
+    kafka_killed,
+    kafka_stopped,
+    leader_killed,
+    topic_deleted,
+    topic_made_again,
+)
 from tests.faults.world import LOGS, World
 
 _ALL: Final = ("registry", "dependencies", "notifications")
-_REACHED_WITHIN_S: Final = 45.0
 _STOPPED_WITHIN_S: Final = 12.0
-_BROKERS_OF_A_CLUSTER: Final = 3
-
-
-class NotReachedError(Exception):
-    """The fault did not come about, so the trial says nothing and is due again."""
-
-
-class EndedWronglyError(Exception):
-    """A process ended otherwise than it must, so the trial has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lifted:
-    """When the hurt was over (monotonic), and what exactly it was."""
-
-    at: float
-    detail: str = ""
-
-
-Fault = Callable[[World, random.Random], Awaitable[Lifted]]
 
 
 async def _die_at(
@@ -73,9 +60,7 @@ async def _die_apart(world: World, rng: random.Random) -> Lifted:
     return Lifted(max(one.at for one in lifted), ", ".join(one.detail for one in lifted))
 
 
-async def ended_at(
-    service: ServiceProcess, armed: str, within_s: float = _REACHED_WITHIN_S
-) -> None:
+async def ended_at(service: ServiceProcess, armed: str, within_s: float = REACHED_WITHIN_S) -> None:
     """Wait until a service has killed itself at the point that is armed in it.
 
     Raises: NotReachedError; EndedWronglyError when it ended in another way.
@@ -127,6 +112,18 @@ async def _kill_all(world: World, rng: random.Random) -> Lifted:
     for service in services:
         await service.kill()
     return await _started(services)
+
+
+async def _kill_everything(world: World, rng: random.Random) -> Lifted:
+    """Every process of every service, of PostgreSQL and of Kafka at once."""
+    await asyncio.sleep(rng.uniform(0, 1))
+    backing, services = world.estate.backing, [world.estate.services[name] for name in _ALL]
+    kills = [service.kill() for service in services]
+    await asyncio.gather(backing.kill_postgres(), backing.kill_kafka(), *kills)
+    lifted = time.monotonic()
+    await asyncio.gather(backing.start_postgres(), backing.start_kafka())
+    await _started(services)
+    return Lifted(lifted)
 
 
 async def _kill_one(world: World, rng: random.Random) -> Lifted:
@@ -233,64 +230,6 @@ async def _slow_commits(
     await connection.execute("SELECT pg_reload_conf()")
 
 
-async def _kafka_killed(world: World, rng: random.Random) -> Lifted:
-    await world.estate.backing.kill_kafka()
-    await asyncio.sleep(rng.uniform(0, 4))
-    lifted = time.monotonic()
-    await world.estate.backing.start_kafka()
-    return Lifted(lifted)
-
-
-async def _kafka_stopped(world: World, _rng: random.Random) -> Lifted:
-    await world.estate.backing.stop_kafka()
-    await asyncio.sleep(8)
-    lifted = time.monotonic()
-    await world.estate.backing.start_kafka()
-    return Lifted(lifted)
-
-
-async def _kafka_frozen(world: World, rng: random.Random) -> Lifted:
-    seconds = rng.choice([4, 8, 14])
-    await world.estate.backing.freeze_kafka()
-    await asyncio.sleep(seconds)
-    await world.estate.backing.thaw_kafka()
-    return Lifted(time.monotonic(), f"{seconds} s")
-
-
-async def _leader_killed(
-    topic_of: Callable[[str, str], str], world: World, rng: random.Random
-) -> Lifted:
-    """The leader of a partition is killed; all must be well without it, and once it is back."""
-    topic = topic_of(rng.choice(LOGS), world.organisation)
-    leader, replicas = await partition_of(world.estate.kafka, topic)
-    if replicas < _BROKERS_OF_A_CLUSTER:
-        raise NotReachedError(f"{topic} has {replicas} replicas")
-    killed = time.monotonic()
-    await world.estate.backing.kill_kafka(leader)
-    try:
-        await asyncio.sleep(rng.uniform(0, 4))
-        without_s = await world.healthy(killed)
-    finally:
-        lifted = time.monotonic()
-        await world.estate.backing.start_kafka(leader)
-    return Lifted(lifted, f"broker {leader} of {topic}, healthy without it in {without_s:.1f} s")
-
-
-async def partition_of(kafka: KafkaSettings, topic: str) -> tuple[int, int]:
-    """Who leads the one partition of a topic, once there is such a topic, and how many have it."""
-    admin = kafka.admin()
-    await admin.start()
-    try:
-        async with asyncio.timeout(_REACHED_WITHIN_S):
-            while not (found := (await admin.describe_topics([topic]))[0]["partitions"]):
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        raise NotReachedError(f"there is no {topic}") from None
-    finally:
-        await admin.close()
-    return found[0]["leader"], len(found[0]["replicas"])
-
-
 async def _two_registries(world: World, rng: random.Random) -> Lifted:
     """Two processes on one database; the first is frozen past its leases and woken again."""
     first = world.estate.services["registry"]
@@ -335,6 +274,8 @@ _POINTS: Final = {
     **dict.fromkeys(("intake.read", "intake.committed", "intake.offset_stored"), LOGS),
     **dict.fromkeys(("relay.read", "relay.barrier", "relay.sent", "relay.acknowledged"), LOGS),
     **dict.fromkeys(("projector.before_commit", "projector.after_commit"), _ALL),
+    "feed.read": ("dependencies", "notifications"),
+    "stream.sent": ("notifications",),
 }
 _REBUILD_POINTS: Final = (
     "rebuild.copying",
@@ -345,12 +286,13 @@ _REBUILD_POINTS: Final = (
 
 _CLUSTERED: Final[dict[str, Fault]] = {
     "leader of events killed, three brokers": partial(
-        _leader_killed, lambda log, _organisation: events_topic(log, 1)
+        leader_killed, lambda log, _organisation: events_topic(log, 1)
     ),
-    "leader of submissions killed, three brokers": partial(_leader_killed, submissions_topic),
+    "leader of submissions killed, three brokers": partial(leader_killed, submissions_topic),
 }
 FAULTS: Final[dict[str, Fault]] = {
     "all services killed at once": _kill_all,
+    "everything killed at once, servers too": _kill_everything,
     "one service killed": _kill_one,
     "graceful stop": _stop_gracefully,
     "each service killed at a point of its own": _die_apart,
@@ -361,9 +303,11 @@ FAULTS: Final[dict[str, Fault]] = {
     "Postgres frozen": _postgres_frozen,
     "connections cut": _backends_terminated,
     "COMMITs cut": _commits_cut,
-    "Kafka killed": _kafka_killed,
-    "Kafka stopped 8 s": _kafka_stopped,
-    "Kafka frozen": _kafka_frozen,
+    "Kafka killed": kafka_killed,
+    "Kafka stopped 8 s": kafka_stopped,
+    "Kafka frozen": kafka_frozen,
+    "topic deleted": topic_deleted,
+    "topic deleted and made again": topic_made_again,
     "two registries, one frozen past its leases": _two_registries,
     "two registries, one frozen again and again": _frozen_while_sending,
     "submissions sent three times": _nothing,
@@ -376,4 +320,4 @@ COPIES: Final = {"submissions sent three times": 3}
 
 def brokers_for(fault: str) -> int:
     """How many brokers an estate must have for a fault."""
-    return _BROKERS_OF_A_CLUSTER if fault in _CLUSTERED else 1
+    return BROKERS_OF_A_CLUSTER if fault in _CLUSTERED else 1

@@ -59,6 +59,7 @@ class World:
             self.organisation,
             self.ledger,
             self.estate.state_dir / "feed.jsonl",
+            self.estate.state_dir / "stream.jsonl",
             secrets_of(self.estate.state_dir),
         )
 
@@ -82,6 +83,13 @@ class World:
     async def heads(self) -> dict[str, int]:
         """Where each log ends."""
         return {log: await head_of(self.estate.databases[log].app_dsn) for log in LOGS}
+
+    async def checks(self, service: str) -> dict[str, str]:
+        """What a service says of its parts; empty while it does not answer."""
+        async with aiohttp.ClientSession() as session:
+            _, document = await _asked(session, f"{self.estate.services[service].url}/readyz", None)
+        checks = {} if document is None else document["checks"]
+        return {name: found["detail"] for name, found in checks.items()}
 
     async def healthy(self, since: float, deadline_s: float = _HEALTHY_DEADLINE_S) -> float:
         """Wait until all are ready and what was in the logs can be read everywhere; seconds.

@@ -16,6 +16,7 @@ from services.notifications.read_models.change import Change
 from services.notifications.read_models.change_filter import ChangeFilter
 from services.notifications.read_models.cursor import Vector, write_cursor
 from shared.database.errors import UNREACHABLE
+from shared.failpoints import reach
 from shared.projections.read_models import ReadModelUnavailableError
 
 _log = structlog.get_logger(__name__)
@@ -78,7 +79,7 @@ class ChangeStream:
             self._number = None
             await self._catch_up()
         elif chunk:
-            await self._send(chunk)
+            await self._send_changes(chunk)
         elif not tail.reaches(self._number):
             await self._idle(self._number)
 
@@ -104,7 +105,7 @@ class ChangeStream:
         while changes:
             chunk, count = self._chunk(changes)
             changes = changes[count:]
-            await self._send(chunk)
+            await self._send_changes(chunk)
         self._cursor = dict(page.next)
         if not page.has_more and self._feed.tail.join(self._cursor, self._wanted.logs) is None:
             # The tail has not begun, or has run ahead of the generation that this was read from.
@@ -153,6 +154,11 @@ class ChangeStream:
         if cursor != self._sent_id:
             self._sent_id = cursor
             await self._send(b"id: %s\n\n" % cursor.encode("ascii"))
+
+    async def _send_changes(self, chunk: bytes) -> None:
+        await self._send(chunk)
+        if chunk:
+            reach("stream.sent")
 
     async def _send(self, chunk: bytes) -> None:
         if not chunk:

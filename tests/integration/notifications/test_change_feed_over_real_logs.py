@@ -20,7 +20,6 @@ from shared.projections.read_models import ReadLimits, ReadModels
 from shared.projections.runner import ProjectionRunner
 from tests.integration.notifications.conftest import QUICK, MakeDatabase, served
 from tests.integration.notifications.hand_fed import by_log, place_of, seeded
-from tests.integration.notifications.sse import KEY, Block, reading
 from tests.integration.projections.log_with_services import (
     LONG_AGO,
     ServiceLog,
@@ -28,6 +27,7 @@ from tests.integration.projections.log_with_services import (
     registered,
     renamed,
 )
+from tests.support.sse import KEY, Block, reading
 
 DEPENDENCIES = tuple(f"dep_{number:032x}" for number in range(9))
 SERVICES = tuple(f"svc_{number:032x}" for number in range(30))

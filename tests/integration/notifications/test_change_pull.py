@@ -20,7 +20,7 @@ from tests.integration.notifications.hand_fed import (
     random_filter,
     seeded,
 )
-from tests.integration.notifications.sse import KEY
+from tests.support.sse import KEY
 
 
 async def pull(caller: aiohttp.ClientSession, **parameters: Any) -> dict[str, Any]:

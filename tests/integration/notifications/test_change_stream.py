@@ -24,7 +24,7 @@ from tests.integration.notifications.hand_fed import (
     random_filter,
     seeded,
 )
-from tests.integration.notifications.sse import KEY, SseReader, reading
+from tests.support.sse import KEY, SseReader, reading
 
 PAINTED = "estate.service.painted.v1"
 SMALL_TAIL = FeedLimits(
