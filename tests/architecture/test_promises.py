@@ -1,4 +1,4 @@
-"""Owns the check that every promise and every attack has its row, and every proof its test.
+"""Owns the check that every promise, attack and fault has its row, and every proof its test.
 
 Must not judge whether a test proves what it is named for.
 """
@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.trials import FAULTS
+
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {"promises.md": ("P", 34), "attacks.md": ("A", 44)}
+PAGES = {"promises.md": ("P", 34), "attacks.md": ("A", 44), "faults.md": ("F", 24)}
 STATES = {"Held", "In part", "Not yet", "Not offered"}
-ROW = re.compile(r"^\| (?P<number>[PA]\d+) \| (?P<cells>.*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<number>[PAF]\d+) \| (?P<cells>.*) \|$", re.MULTILINE)
 PROOF = re.compile(r"\[(?P<test>test_\w+)\]\(\.\./(?P<path>tests/[\w/]+\.py)\)")
+TRIAL = re.compile(r"\[(?P<fault>[^\]]+)\]\(\.\./tests/faults/trials\.py\)")
 
 
 def rows(page: str) -> list[tuple[str, list[str]]]:
@@ -47,3 +50,9 @@ def test_every_test_that_is_named_exists(page: str) -> None:
         if not re.search(rf"^ *(?:async )?def {match['test']}\(", source, re.MULTILINE):
             missing.append(match[0])
     assert missing == []
+
+
+def test_every_trial_that_is_named_exists() -> None:
+    named = TRIAL.findall((DOCS / "faults.md").read_text(encoding="utf-8"))
+    assert named
+    assert set(named) <= set(FAULTS)
