@@ -39,6 +39,8 @@ STRANGERS: Final = ("nobody", "forged", "impostor", "revoked")
 CALLERS: Final = ("a", "b", "integrator", "operator", "auditor", "admin", *STRANGERS)
 """`a` and `b` are emitters, each of the organisation of that name."""
 ORGANISATIONS: Final = ("a", "b")
+EVER: Final = "2000-01-01T00:00:00Z"
+"""Since when there are these organisations."""
 _LARGE: Final = 1 << 20
 
 
@@ -62,6 +64,14 @@ class Answer:
     def problem(self) -> str:
         """The kind of problem, empty when it is none."""
         return kind_of(self.document) if self.status >= 400 else ""
+
+
+async def first_event(stream: aiohttp.StreamReader) -> bytes:
+    """What a stream of server-sent events says up to the end of its first event with data."""
+    told = bytearray()
+    while b"\ndata: " not in told or not told.endswith(b"\n\n"):
+        told += await stream.readuntil(b"\n")
+    return bytes(told)
 
 
 def kind_of(problem: Any) -> str:
@@ -115,7 +125,7 @@ class AttackedEstate:
             method, address, data=sized, headers=sent, params=query, allow_redirects=False
         ) as response:
             streams = response.content_type == "text/event-stream"
-            raw = b"" if streams else await response.read()
+            raw = await (first_event(response.content) if streams else response.read())
             answer = Answer(response.status, dict(response.headers), raw)
         shown = repr(answer.headers).encode() + answer.body
         assert not [canary for canary in self.canaries if canary.encode() in shown]
@@ -199,6 +209,7 @@ async def _settle(estate: AttackedEstate) -> None:
     estate.keys["admin"], estate.keys["nobody"] = local.keys["admin"], None
     for name in ORGANISATIONS:
         body = {"name": f"Organisation {name}", "kind": "department", "slug": f"org-{name}"}
+        body["effective_from"] = EVER
         estate.ids[name] = (await estate.command("registry", "/v1/organisations", body))["id"]
         estate.keys[name] = local.ensure_key(f"emitter-{name}", Role.EMITTER, estate.ids[name])
     for role in (Role.INTEGRATOR, Role.OPERATOR, Role.AUDITOR):

@@ -186,6 +186,32 @@ def rule_of(service: str, operation: str) -> Rule | None:
     return Rule.KEEPER if any(case.operation == operation for case in COMMANDS) else None
 
 
+OPERATIONS: Final = [(one.name, route) for one in _SERVICES for route in one.routes]
+READABLE: Final = [
+    (name, route)
+    for name, route in OPERATIONS
+    if rule_of(name, route.operation_id) in {Rule.READ, Rule.PUBLIC, Rule.PAGE}
+]
+
+
+def named(value: Any) -> str:
+    """How a test is told from others by what it is about."""
+    if isinstance(value, Route):
+        return f"{value.method}-{value.operation_id}"
+    return value.name if isinstance(value, CommandCase) else str(value)
+
+
+def filled(route: Route, target: Target) -> str:
+    """The path of an operation about a target."""
+    values = {
+        "service": target.service,
+        "organisation": target.organisation,
+        "dependency": target.dependency,
+        "slug": "not-found",
+    }
+    return route.path.format(**values)
+
+
 def expected_of_read(service: str, route: Route, caller: str) -> int:
     """The status of a read about something internal."""
     if not route.authenticate or caller not in STRANGERS:
@@ -232,23 +258,28 @@ def submission(case: CommandCase, attempt: Attempt) -> dict[str, Any]:
 async def make_target(estate: AttackedEstate, keeper: str) -> Target:
     """Something fresh that an organisation keeps; known in every service when this returns."""
     target = await make_service(estate, keeper)
-    known = f"/v1/services/{target.service}/upstream"
-    await _visible(estate, known, target.positions)
+    await is_known(estate, target.service, target.positions)
     edge = {"from": target.service, "to": {"external": "Else", "kind": "other"}, "kind": "network"}
     made = await estate.command("dependencies", "/v1/dependencies", edge)
-    await _visible(estate, f"/v1/dependencies/{made['id']}", made["positions"])
+    await is_reflected(estate, f"/v1/dependencies/{made['id']}", made["positions"])
     return replace(target, dependency=made["id"])
 
 
-async def make_service(estate: AttackedEstate, keeper: str) -> Target:
+async def make_service(estate: AttackedEstate, keeper: str, **more: str) -> Target:
     """A fresh service that an organisation keeps; known in the registry's log."""
     other = next(estate.ids[name] for name in ORGANISATIONS if name != keeper)
     body = {"name": _name("Target"), "kind": "component", "organisation": estate.ids[keeper]}
-    made = await estate.command("registry", "/v1/services", body)
+    made = await estate.command("registry", "/v1/services", body | more)
     return Target(keeper, estate.ids[keeper], other, made["id"], made["positions"])
 
 
-async def _visible(estate: AttackedEstate, path: str, positions: str) -> None:
+async def is_known(estate: AttackedEstate, service: str, positions: str) -> None:
+    """Return when the dependencies service knows what the registry says of a service."""
+    await is_reflected(estate, f"/v1/services/{service}/upstream", positions)
+
+
+async def is_reflected(estate: AttackedEstate, path: str, positions: str) -> None:
+    """Return when an answer of the dependencies service reflects these positions."""
     query = {"min_position": positions}
     answer = await estate.ask("dependencies", "GET", path, query=query)
     assert answer.status == 200, answer

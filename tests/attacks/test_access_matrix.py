@@ -1,12 +1,14 @@
 """Every operation, asked by every kind of caller, about what each organisation keeps."""
 
+import json
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import pytest
 import pytest_asyncio
 
-from docs.described import services
 from shared.http.routes import Route
 from tests.attacks.attacked_estate import (
     CALLERS,
@@ -20,6 +22,8 @@ from tests.attacks.attacked_estate import (
 from tests.attacks.operations import (
     ALLOW,
     COMMANDS,
+    OPERATIONS,
+    READABLE,
     CommandCase,
     Rule,
     Target,
@@ -27,25 +31,23 @@ from tests.attacks.operations import (
     expected_of_command,
     expected_of_read,
     expected_of_submission,
+    filled,
     make_service,
     make_target,
+    named,
     rule_of,
     submission,
 )
 from tests.attacks.wire import request, send
 
-OPERATIONS: Final = [(one.name, route) for one in services() for route in one.routes]
-READS: Final = [
-    (name, route)
-    for name, route in OPERATIONS
-    if rule_of(name, route.operation_id) in {Rule.READ, Rule.PUBLIC, Rule.PAGE}
-]
 MOMENTS: Final[tuple[dict[str, str], ...]] = (
     {},
     {"as_of": "2150-01-01"},
     {"known_at": "2150-01-01"},
 )
+ATTACKS: Final = Path(__file__).parents[2] / "docs" / "attacks.md"
 OTHER_METHODS: Final = ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
+PROBING: Final = ("admin", "a", "b", "operator", "nobody")
 
 
 Attempting = Callable[[str, Target], Awaitable[str]]
@@ -56,12 +58,6 @@ Make = Callable[[AttackedEstate, str], Awaitable[Target]]
 async def kept(estate: AttackedEstate) -> dict[str, Target]:
     """What each organisation keeps, never changed by an attack."""
     return {name: await make_target(estate, name) for name in ORGANISATIONS}
-
-
-def named(value: Any) -> str:
-    if isinstance(value, Route):
-        return f"{value.method}-{value.operation_id}"
-    return value.name if isinstance(value, CommandCase) else str(value)
 
 
 @pytest.mark.parametrize(("service", "route"), OPERATIONS, ids=named)
@@ -143,7 +139,7 @@ class _Anything(dict[str, str]):
         return self._value
 
 
-@pytest.mark.parametrize(("service", "route"), READS, ids=named)
+@pytest.mark.parametrize(("service", "route"), READABLE, ids=named)
 async def test_read_is_for_every_key_and_without_one_tells_nothing_internal(
     estate: AttackedEstate, kept: dict[str, Target], service: str, route: Route
 ) -> None:
@@ -160,19 +156,26 @@ async def test_read_is_for_every_key_and_without_one_tells_nothing_internal(
     assert wrong == []
 
 
-def filled(route: Route, target: Target) -> str:
-    values = {
-        "service": target.service,
-        "organisation": target.organisation,
-        "dependency": target.dependency,
-        "slug": "not-found",
-    }
-    return route.path.format(**values)
-
-
 def moments(route: Route) -> list[dict[str, str]]:
     known = route.query.model_fields if route.query is not None else {}
     return [moment for moment in MOMENTS if moment.keys() <= known.keys()]
+
+
+@pytest.mark.parametrize("keeper", ORGANISATIONS)
+async def test_stream_tells_every_key_of_every_organisation_and_strangers_of_none(
+    estate: AttackedEstate, kept: dict[str, Target], keeper: str
+) -> None:
+    target = kept[keeper]
+    log, _, position = target.positions.partition(":")
+    query = {"after": f"{log}:{int(position) - 1}", "log": log}
+    for caller in CALLERS:
+        path = "/v1/changes/stream"
+        found = await estate.ask("notifications", "GET", path, as_=caller, query=query)
+        told = [json.loads(line) for line in re.findall(rb"(?m)^data: (.*)$", found.body)]
+        if caller in STRANGERS:
+            assert (found.status, told) == (401, []), caller
+        else:
+            assert [event["subject"] for event in told] == [target.service], caller
 
 
 @pytest.mark.parametrize("service", LOGS)
@@ -198,17 +201,22 @@ async def test_no_other_method_reaches_an_operation(
     estate: AttackedEstate, kept: dict[str, Target], service: str, route: Route
 ) -> None:
     path = filled(route, kept["a"])
-    taken = {one.method for name, one in OPERATIONS if name == service and one.path == route.path}
     before = await estate.heads()
-    for caller in ("admin", "a", "b", "operator", "nobody"):
+    for caller in PROBING:
         key = estate.keys[caller]
-        for method in {*OTHER_METHODS, "GET", "POST"} - taken:
+        for method in untaken(service, route):
             answer = await send(estate.port(service), request(method, path, key=key))
             assert 400 <= answer.status < 500, (caller, method, answer)
     assert await estate.heads() == before
 
 
-@pytest.mark.parametrize(("service", "route"), READS, ids=named)
+def untaken(service: str, route: Route) -> set[str]:
+    """The methods that no operation at this path has."""
+    taken = {one.method for name, one in OPERATIONS if name == service and one.path == route.path}
+    return {*OTHER_METHODS, "GET", "POST"} - taken
+
+
+@pytest.mark.parametrize(("service", "route"), READABLE, ids=named)
 async def test_head_is_for_those_who_may_get(
     estate: AttackedEstate, kept: dict[str, Target], service: str, route: Route
 ) -> None:
@@ -322,9 +330,11 @@ async def test_no_member_beyond_the_command_is_taken(
     assert await estate.heads() == before
 
 
-async def test_matrix_is_as_large_as_it_says() -> None:
-    """The figure of docs/attacks.md."""
-    commands = 3 * len(COMMANDS) * len(CALLERS) * len(ORGANISATIONS)
-    reads = sum(len(moments(route)) for _, route in READS) * len(CALLERS) * len(ORGANISATIONS)
-    heads, methods = len(READS) * len(CALLERS), 5 * len(OPERATIONS) * len(OTHER_METHODS)
-    assert commands + reads + heads + methods > 5_000
+def test_matrix_is_as_large_as_it_says() -> None:
+    kept = len(CALLERS) * len(ORGANISATIONS)
+    commands = 3 * len(COMMANDS) * kept
+    reads = sum(len(moments(route)) for _, route in READABLE) * kept
+    probes = len(READABLE) * len(CALLERS)
+    probes += sum(len(untaken(*operation)) for operation in OPERATIONS) * len(PROBING)
+    said = ATTACKS.read_text(encoding="utf-8").replace("\n", " ")
+    assert f"{commands:,} commands, {reads:,} reads, {probes:,} probes" in said

@@ -10,8 +10,7 @@ import pytest
 
 from shared.http.routes import Route
 from tests.attacks.attacked_estate import Answer, AttackedEstate, check_log_lines
-from tests.attacks.operations import described, make_service
-from tests.attacks.test_access_matrix import READS, filled, named
+from tests.attacks.operations import READABLE, described, filled, make_service, named
 from tests.attacks.wire import request, send
 
 TEXTS: Final = (
@@ -177,7 +176,7 @@ def check_refused(answer: Answer, at: tuple[Any, ...], text: str) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("service", "route"), READS, ids=named)
+@pytest.mark.parametrize(("service", "route"), READABLE, ids=named)
 async def test_parameter_is_read_or_refused(
     estate: AttackedEstate, service: str, route: Route
 ) -> None:

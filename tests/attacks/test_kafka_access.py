@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
+from shared.auth.principals import Role
+from shared.clock import new_id
 from shared.contracts.topics import (
     SUBMISSION_TOPIC_CONFIG,
     events_topic,
@@ -23,6 +26,7 @@ from shared.contracts.topics import (
     submissions_topic,
 )
 from shared.messaging.kafka import KafkaSettings, ensure_topic
+from shared.messaging.kafka_credentials import issue_user
 from tests.attacks.attacked_estate import LOGS, ORGANISATIONS, AttackedEstate, kind_of
 from tests.attacks.operations import (
     COMMANDS,
@@ -37,28 +41,44 @@ from tests.support.eventually import eventually
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def access(estate: AttackedEstate) -> KafkaSettings:
-    """What organisation `a` is given; its topics are there."""
+async def accesses(estate: AttackedEstate) -> dict[str, KafkaSettings]:
+    """What each organisation is given; its topics are there."""
     for service in LOGS:
-        topic = rejections_topic(service, estate.ids["a"])
-        await ensure_topic(estate.local.kafka, topic, SUBMISSION_TOPIC_CONFIG)
-    return await estate.writer_for("a")
+        for name in ORGANISATIONS:
+            topic = rejections_topic(service, estate.ids[name])
+            await ensure_topic(estate.local.kafka, topic, SUBMISSION_TOPIC_CONFIG)
+    return {name: await estate.writer_for(name) for name in ORGANISATIONS}
+
+
+@pytest.fixture
+def access(accesses: dict[str, KafkaSettings]) -> KafkaSettings:
+    return accesses["a"]
+
+
+@asynccontextmanager
+async def producer_of(access: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
+    made = AIOKafkaProducer(**access.client_options())
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
 
 
 @pytest_asyncio.fixture
 async def producer(access: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
-    made = AIOKafkaProducer(**access.client_options())
-    await made.start()
-    yield made
-    await made.stop()
+    async with producer_of(access) as made:
+        yield made
 
 
-async def came_of(estate: AttackedEstate, service: str, event: dict[str, Any]) -> str:
+async def came_of(
+    estate: AttackedEstate, service: str, event: dict[str, Any], sender: str = "a"
+) -> str:
     """`accepted`, or the kind of problem with which a submission was rejected."""
     query, found = {"source": event["source"], "id": event["id"]}, {"status": ""}
 
     async def is_decided() -> bool:
-        answer = await estate.ask(service, "GET", "/v1/submissions", as_="a", query=query)
+        answer = await estate.ask(service, "GET", "/v1/submissions", as_=sender, query=query)
         found.update(answer.document)
         return found["status"] in {"accepted", "rejected"}
 
@@ -66,19 +86,33 @@ async def came_of(estate: AttackedEstate, service: str, event: dict[str, Any]) -
     return kind_of(found.get("rejected")) or found["status"]
 
 
+@pytest.mark.parametrize("sender", ORGANISATIONS)
 @pytest.mark.parametrize("case", COMMANDS, ids=lambda case: case.name)
 async def test_record_is_for_the_keeper(
-    estate: AttackedEstate, producer: AIOKafkaProducer, case: CommandCase
+    estate: AttackedEstate, accesses: dict[str, KafkaSettings], case: CommandCase, sender: str
 ) -> None:
     service, _ = described(case.operation)
     events, expected = [], []
     for keeper in ORGANISATIONS:
         events.append(submission(case, case.attempt(await make_target(estate, keeper))))
-        expected.append(expected_of_submission(case, "a", keeper))
-    topic = submissions_topic(service, estate.ids["a"])
-    for event in events:
-        await producer.send_and_wait(topic, json.dumps(event).encode())
-    assert [await came_of(estate, service, event) for event in events] == expected
+        expected.append(expected_of_submission(case, sender, keeper))
+    topic = submissions_topic(service, estate.ids[sender])
+    async with producer_of(accesses[sender]) as producer:
+        for event in events:
+            await producer.send_and_wait(topic, json.dumps(event).encode())
+    assert [await came_of(estate, service, event, sender) for event in events] == expected
+
+
+@pytest.mark.parametrize("role", [Role.INTEGRATOR, Role.OPERATOR, Role.AUDITOR])
+async def test_a_reader_writes_to_no_topic(estate: AttackedEstate, role: Role) -> None:
+    reader = await issue_user(estate.local.kafka, {role}, None, new_id)
+    topics = [submissions_topic(log, estate.ids[name]) for log in LOGS for name in ORGANISATIONS]
+    before = await estate.heads()
+    async with producer_of(reader) as producer:
+        for topic in (*topics, *(events_topic(log, 1) for log in LOGS)):
+            with pytest.raises(TopicAuthorizationFailedError):
+                await producer.send_and_wait(topic, b"{}")
+    assert await estate.heads() == before
 
 
 @pytest.mark.parametrize("service", LOGS)
