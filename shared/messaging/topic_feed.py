@@ -209,12 +209,18 @@ class TopicFeed:
         resume_at = self._next_offset if known and reader is last else 0
         after = await self._prove(reader, after)
         if resume_at > self._next_offset:
-            # Repeats behind the checkpoint were dropped already.
-            reader.seek(resume_at)
-            self._next_offset = resume_at
+            if await self._is_repeat(reader, resume_at - 1, after):
+                # Those behind the checkpoint were dropped already.
+                self._next_offset = resume_at
+            reader.seek(self._next_offset)
         self._proven_at = self._clock.monotonic()
         self._placed = after
         return reader, after
+
+    async def _is_repeat(self, reader: TopicReader, offset: int, after: Checkpoint) -> bool:
+        """Whether it was delivered before; on a topic that was made again it may be news."""
+        record = await reader.record_at(offset)
+        return record is not None and _read(record, after.log).position <= after.position
 
     async def _open_newest(self, after: Checkpoint) -> TopicReader:
         """Have the log's newest publication open, which is none before the checkpoint's."""

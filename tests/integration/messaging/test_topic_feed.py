@@ -96,6 +96,19 @@ async def test_repeats_are_dropped_and_counted(
     assert batch.end.offset == 5
 
 
+async def test_news_where_repeats_had_been_is_read_from_a_topic_that_was_made_again(
+    log: LogUnderTest, kafka: KafkaSettings, feed: TopicFeed
+) -> None:
+    one, two, three, four = await bodies_of(log, 4)
+    await make_topic(kafka, log.topic, [one, two, one, two])
+    batch = await drain(feed, Checkpoint(log.name), 2)
+    assert (await feed.read(batch.end, 10, 0.1)).end == batch.end
+    assert feed.dropped == 2
+    await make_topic_again(kafka, log.topic, [one, two, three, four])
+    batch = await _read_on(feed, batch.end, 4)
+    assert [event.position for event in batch.events] == [3, 4]
+
+
 async def test_a_log_is_read_to_its_end_though_repeats_make_it_look_longer(
     log: LogUnderTest, kafka: KafkaSettings, feed: TopicFeed
 ) -> None:
