@@ -121,7 +121,7 @@ class FakeDatabase:
     def end_holder(self, key: Hashable, longer_than_s: float) -> bool:
         """End who holds something for too long; not one that waits for the standby."""
         holder = self.locks.get(key)
-        if holder is None or any(one.session is holder for one in self._committing):
+        if holder is None or self.is_waiting(holder):
             return False
         if (holder.began_at or 0.0) >= self.network.loop.time() - longer_than_s:
             return False
@@ -135,6 +135,10 @@ class FakeDatabase:
             if request.session is session:
                 request.answer_lost = True
                 self._cancel_wait(request)
+        for request in [*chain(*self._blocked.values())]:
+            if request.session is session:
+                self._unblock(request)
+                self._tell(request, _gone())
         self.end(session)
 
     def end(self, session: Session) -> None:
@@ -143,7 +147,7 @@ class FakeDatabase:
             return
         session.broken = True
         self.sessions.pop(session, None)
-        if not any(one.session is session for one in self._committing):
+        if not self.is_waiting(session):
             self._release(session)
 
     def set_standby(self, *, away: bool) -> None:
@@ -154,10 +158,18 @@ class FakeDatabase:
             for request in self._committing[:]:
                 self._committed(request)
 
-    def cancel_waits(self) -> None:
-        """Let everybody go who waits for the standby: visible here, perhaps not there."""
+    def is_waiting(self, session: Session) -> bool:
+        """Whether a commit of a session waits for the standby."""
+        return any(request.session is session for request in self._committing)
+
+    def cancel_waits(self, name: str = "") -> None:
+        """Let those go who wait for the standby: visible here, perhaps not there.
+
+        With a name, only those whose last statement is called so.
+        """
         for request in self._committing[:]:
-            self._cancel_wait(request)
+            if name in request.name:
+                self._cancel_wait(request)
 
     def crash(self, *, fail_over: bool) -> None:
         """Lose the process, and with it what was not flushed; or the server, for its standby."""

@@ -1,14 +1,14 @@
 """Owns what a broker must do for the logic above it, whether real or simulated.
 
 Must only use what that logic uses: the fake is held to nothing else. Whoever runs this brings the
-fixtures `kafka` and `name`, the name of a topic that nobody else uses.
+fixtures `kafka`, `name`, the name of a topic that nobody else uses, and `lose_acknowledgement`.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from shared.contracts.topics import EVENT_TOPIC_CONFIG, SUBMISSION_TOPIC_CONFIG
@@ -75,6 +75,10 @@ async def again_and_again(ask: Callable[[], Awaitable[object]]) -> None:
             await asyncio.sleep(0.02)
 
 
+Lose = Callable[[AIOKafkaProducer], asyncio.Event]
+"""Lets the acknowledgement of a producer's next batch get lost; tells when it has been."""
+
+
 class KafkaContract:
     """The tests; each gets a topic name of its own."""
 
@@ -115,6 +119,30 @@ class KafkaContract:
         too_much = batch.append(timestamp=None, key=b"k", value=b"x" * 1_000, headers=_HEADERS)
         assert too_much is None
         await drop_producer(producer)
+
+    async def test_a_batch_whose_acknowledgement_was_lost_is_there_once(
+        self, kafka: Kafka, name: str, lose_acknowledgement: Lose
+    ) -> None:
+        await ensure_topic(kafka, name, EVENT_TOPIC_CONFIG)
+        producer = await start_producer(kafka, batch_max_bytes=_BATCH_BYTES)
+        offsets, lost = [], None
+        for value in (b"a", b"b", b"c"):
+            batch = producer.create_batch()
+            batch.append(timestamp=None, key=b"k", value=value, headers=_HEADERS)
+            batch.close()
+            if value == b"b":
+                lost = lose_acknowledgement(producer)
+            sent = await producer.send_batch(batch, name, partition=0)
+            offsets.append((await asyncio.wait_for(sent, 20)).offset)
+        await drop_producer(producer)
+        assert lost is not None
+        assert lost.is_set()
+        assert offsets in ([0, 1, 2], [0, -1, 2])
+        reader = await TopicReader.open(kafka, name)
+        reader.seek(0)
+        assert [record.value for record in await read(reader, 3)] == [b"a", b"b", b"c"]
+        assert await reader.bounds() == (0, 3)
+        await reader.close()
 
     async def test_records_come_whole_in_order_from_where_one_wants(
         self, kafka: Kafka, name: str
