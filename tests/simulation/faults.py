@@ -18,6 +18,15 @@ Fault = Callable[[World], Awaitable[None]]
 
 _MOST_FAULTS: Final = 6
 EVENTS: Final = events_topic(LOG, 1)
+_STEPS: Final = (
+    "append",
+    "COMMIT",
+    "read ahead",
+    "renew lease",
+    "note published",
+    "advance marks",
+    "set checkpoint",
+)
 
 
 async def trouble(world: World, during_s: float) -> None:
@@ -25,11 +34,17 @@ async def trouble(world: World, during_s: float) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(world.chance.randint(1, _MOST_FAULTS)):
             fault = world.chance.choice(FAULTS)
-            group.create_task(_later(world, fault, world.chance.random() * during_s))
+            group.create_task(_later(world, fault, during_s))
 
 
-async def _later(world: World, fault: Fault, at_s: float) -> None:
+async def _later(world: World, fault: Fault, during_s: float) -> None:
+    """Let it come at any time, or right behind a step, for the first time or later."""
+    chance = world.chance
+    at_s = chance.choice((0.0, chance.random(), chance.random())) * during_s
     await asyncio.sleep(at_s)
+    if chance.random() < 0.5:
+        await world.moment(chance.choice(_STEPS), during_s - at_s)
+        await asyncio.sleep(chance.choice((0.0, SLOWNESS_S)) * chance.random())
     world.note(f"fault: {fault.__name__.replace('_', ' ').strip()}")
     await fault(world)
 
@@ -91,6 +106,17 @@ async def _a_standby_goes(world: World) -> None:
         await _lose(world, database, fail_over=True)
     else:
         database.set_standby(away=False)
+
+
+async def _a_standby_takes_over_without_what_was_read(world: World) -> None:
+    """Commits are let go without it, a relay reads them, and the server is lost right then."""
+    await world.moment("renew lease", 1.0)
+    world.registry.set_standby(away=True)
+    for _ in range(10):
+        await asyncio.sleep(SLOWNESS_S)
+        world.registry.cancel_waits("COMMIT")
+        await world.moment("read ahead", SLOWNESS_S)
+    await _lose(world, world.registry, fail_over=True)
 
 
 async def _the_broker_goes(world: World) -> None:
@@ -185,6 +211,8 @@ FAULTS: Final = (
     *_OFTEN,
     _a_process_freezes,
     _a_standby_goes,
+    _a_standby_takes_over_without_what_was_read,
+    _a_standby_takes_over_without_what_was_read,
     _all_processes_die,
     _a_clock_jumps,
     _submissions_are_deleted,

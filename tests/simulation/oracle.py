@@ -33,6 +33,7 @@ def violations(world: World, ledger: Ledger) -> list[str]:
         *_faults_of_log(tables, events),
         *_faults_of_effects(tables, events, ledger),
         *_faults_of_topic(world.broker, events),
+        *_faults_of_leading(world.broker),
         *_faults_of_submissions(world, ledger, events),
         *_faults_of_model(world.registry, events),
         *_faults_of_model(world.follower, events),
@@ -125,6 +126,18 @@ def _faults_of_topic(broker: FakeBroker, events: list[Event]) -> Iterator[str]:
         last = max(last, position)
     if last != len(events):
         yield f"the topic ends at {last}, the log at {len(events)}"
+
+
+def _faults_of_leading(broker: FakeBroker) -> Iterator[str]:
+    """A relay that another has followed puts no more on the topic than what was on its way."""
+    topic = broker.topics.get(EVENTS)
+    newest, late = 0, Counter[int]()
+    for producer, _ in topic.sequences if topic else ():
+        newest = max(newest, producer)
+        late[producer] += producer < newest
+    for batches in late.values():
+        if batches > 1:
+            yield f"{batches} batches of a relay came behind those of its successor"
 
 
 def _faults_of_submissions(world: World, ledger: Ledger, events: list[Event]) -> Iterator[str]:

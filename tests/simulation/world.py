@@ -14,7 +14,7 @@ from tests.simulation.fake_database import FakeDatabase
 from tests.simulation.fake_kafka import FakeKafka
 from tests.simulation.fake_read_model import fresh_generation
 from tests.simulation.fake_statements import fresh_log
-from tests.simulation.network import Network
+from tests.simulation.network import Network, answer
 from tests.simulation.requests import LOG
 from tests.simulation.virtual_time import START, VirtualLoop
 
@@ -38,6 +38,7 @@ class World:
         self.buried: list[Node] = []
         self.lost_topics: set[str] = set()
         self._starts = 0
+        self._awaited: list[tuple[str, asyncio.Future[None]]] = []
         for table, rows in (fresh_log(LOG) | fresh_generation(LOG, START)).items():
             self.registry.load(table, rows)
         for table, rows in fresh_generation(LOG, START).items():
@@ -46,6 +47,15 @@ class World:
     def note(self, line: str) -> None:
         """Write a line of the trace."""
         self.trace.append(f"{self.loop.time():.6f} {line}")
+        for one in [one for one in self._awaited if one[0] in line]:
+            self._awaited.remove(one)
+            answer(one[1], None)
+
+    async def moment(self, step: str, wait_s: float) -> None:
+        """Return when a server has done a step that is named so, or after a while."""
+        reached: asyncio.Future[None] = self.loop.create_future()
+        self._awaited.append((step, reached))
+        await asyncio.wait({reached}, timeout=wait_s)
 
     def digest(self) -> str:
         """What tells one run from another."""
