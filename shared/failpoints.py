@@ -11,6 +11,7 @@ Point = Literal[
     "append.decided",
     "append.before_commit",
     "append.after_commit",
+    "feed.read",
     "intake.read",
     "intake.committed",
     "intake.offset_stored",
@@ -24,6 +25,7 @@ Point = Literal[
     "relay.barrier",
     "relay.acknowledged",
     "relay.sent",
+    "stream.sent",
 ]
 """Every point there is: the type checker refuses a call of `reach` with any other."""
 POINTS: Final[tuple[Point, ...]] = get_args(Point)
