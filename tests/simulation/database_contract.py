@@ -18,19 +18,26 @@ from shared.database.errors import UNREACHABLE
 from shared.eventstore import append
 from shared.eventstore.append import Connection
 from shared.eventstore.reader import LogReader, Pool
-from shared.eventstore.types import LogHaltedError, NameTakenError
+from shared.eventstore.types import LogHaltedError, NameTakenError, PendingCommand
 from shared.eventstore.writer import LogWriter
 from shared.messaging.intake_store import IntakeStore, Mark, MarkMovedError, Move, Rejection
 from shared.messaging.lease import Lease, LeaseLostError
 from shared.messaging.relay_log import RelayLog
-from shared.messaging.submissions import Submissions
+from shared.messaging.submissions import SubmissionName, Submissions
 from shared.projections.checkpoint import CheckpointMovedError
 from shared.projections.feed import Checkpoint, FeedBatch
 from shared.projections.log_feed import LogFeed
 from shared.projections.read_models import Driver, ReadModels
 from shared.projections.writer import GenerationWriter
 from tests.simulation.fake_read_model import COUNTS, HISTORY, LATEST, projection
-from tests.simulation.requests import CATEGORIES, LOG, ORGANISATIONS, make_document, to_command
+from tests.simulation.requests import (
+    CATEGORIES,
+    LOG,
+    ORGANISATIONS,
+    make_document,
+    make_doors,
+    record_reader,
+)
 
 _TIMEOUT_S = 5.0
 _NOW = datetime.fromisoformat("2026-06-01T12:00:00+00:00")
@@ -59,8 +66,10 @@ class Served:
         """Put commands into the log, all at once; return what came of each."""
         writer = LogWriter(self.connect, CATEGORIES, self.clock, new_id)
         await writer.start()
-        commands = [to_command(one, ORGANISATIONS[0], ()) for one in documents]
-        waiting = [writer.submit(one) for one in commands if not hasattr(one, "problem")]
+        read = record_reader(make_doors(self.clock, "contract"))
+        commands = [read(one, ORGANISATIONS[0], ()) for one in documents]
+        waiting = [writer.submit(one) for one in commands if isinstance(one, PendingCommand)]
+        assert len(waiting) == len(documents)
         results: list[object] = await asyncio.gather(*waiting, return_exceptions=True)
         await writer.stop()
         return results
@@ -271,6 +280,19 @@ class DatabaseContract:
         await served.fill(make_document(1, events=1))
         found = await submissions.status(ORGANISATIONS[0], "sim", "r1")
         assert found.state == "accepted"
+
+    async def test_of_a_refusal_over_http_the_last_reason_is_kept(self, served: Served) -> None:
+        submissions = Submissions(served.pool)
+        names = [SubmissionName("sim", name) for name in ("r1", "r2")]
+        for reason in ("first", "last"):
+            refused = [(name, {"title": f"{name.id} {reason}"}) for name in names]
+            await submissions.keep_refused(ORGANISATIONS[0], refused)
+        for name in names:
+            found = await submissions.status(ORGANISATIONS[0], "sim", name.id or "")
+            assert (found.state, found.problem) == ("rejected", {"title": f"{name.id} last"})
+            assert found.record is None
+        other = await submissions.status(ORGANISATIONS[1], "sim", "r1")
+        assert other.state == "unknown"
 
     async def test_rows_and_checkpoint_of_a_read_model_are_written_together(
         self, served: Served

@@ -12,11 +12,11 @@ from shared.contracts.topics import submissions_topic
 from shared.database.sessions import session_settings
 from shared.eventstore.append import Connection
 from shared.eventstore.reader import HeadSignal, LogReader
-from shared.eventstore.types import Outcome, PendingCommand
 from shared.eventstore.writer import BatchDone, LogWriter, WriterLimits
 from shared.messaging.intake import Intake, IntakeLimits
 from shared.messaging.kafka import Kafka
 from shared.messaging.relay import Relay, RelayLimits
+from shared.messaging.submissions import Submissions
 from shared.messaging.topic_feed import TopicFeed, TopicFeedLimits
 from shared.projections.feed import Feed
 from shared.projections.follower import RunnerLimits
@@ -24,10 +24,12 @@ from shared.projections.log_feed import LogFeed
 from shared.projections.read_models import ReadLimits, ReadModels
 from shared.projections.runner import ProjectionRunner
 from shared.service.components import Component
+from shared.service.log_service import _explain
 from tests.simulation.fake_database import FakeDatabase
 from tests.simulation.fake_driver import FakeDriver, fake_pool
 from tests.simulation.fake_read_model import projection
-from tests.simulation.requests import CATEGORIES, LOG, ORGANISATIONS, Request, to_command
+from tests.simulation.http_door import HttpDoor
+from tests.simulation.requests import CATEGORIES, LOG, ORGANISATIONS, make_doors, record_reader
 from tests.simulation.virtual_time import Process, ProcessClock, VirtualLoop
 
 LEASE_TTL_S: Final = 2.0
@@ -38,7 +40,7 @@ WRITER: Final = WriterLimits(
     batch_max_bytes=3_000,
     statement_timeout_s=2.0,
     commit_deadline_s=3.0,
-    resolve_deadline_s=4.0,
+    resolve_deadline_s=1.0,
     gate_hold_max_s=4.0,
 )
 RELAY: Final = RelayLimits(
@@ -92,7 +94,7 @@ class Node:
 
 
 class RegistryNode(Node):
-    """Writer, relay, intake and a read model of the own log."""
+    """Both doors, writer, relay, intake and a read model of the own log."""
 
     def __init__(self, name: str, loop: VirtualLoop, database: FakeDatabase, kafka: Kafka) -> None:
         super().__init__(name, loop)
@@ -109,6 +111,7 @@ class RegistryNode(Node):
         def on_batch(done: BatchDone) -> None:
             signal.announce(done.position)
 
+        doors = make_doors(self.clock, name)
         ids = iter(range(1_000_000))
         self.writer = LogWriter(
             connect,
@@ -125,22 +128,18 @@ class RegistryNode(Node):
             pool,
             kafka,
             self.clock,
-            to_command,
+            record_reader(doors),
             _organisations,
             holder=name,
+            explain=_explain,
             limits=INTAKE,
         )
+        self.door = HttpDoor(doors, self.writer, Submissions(pool, timeout_s=2.0))
         models = ReadModels("", projection(LOG), self.clock, READS, driver=driver)
         self.runner = ProjectionRunner(
             projection(LOG), lambda _log: LogFeed(reader, signal), models, self.clock, limits=RUNNER
         )
         self.parts = (models, self.writer, self.runner, self.relay, self.intake)
-
-    async def serve(self, request: Request) -> Outcome:
-        """What the HTTP door does with a command."""
-        command = to_command(request.raw, request.organisation, ())
-        assert isinstance(command, PendingCommand)
-        return await self.writer.submit(command)
 
 
 class FollowerNode(Node):

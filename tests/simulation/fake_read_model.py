@@ -14,6 +14,7 @@ from shared.contracts.events.model import EventData
 from shared.contracts.events.services import ServiceAliasAdded
 from shared.projections import checkpoint, generations
 from shared.projections.projection import CurrentTable, Projection, Row, Table
+from tests.simulation.fake_intake import INTAKE_STATEMENTS
 from tests.simulation.fake_session import Row as Stored
 from tests.simulation.fake_session import Session
 from tests.simulation.fake_statements import STATEMENTS, Does, Record, Rows, pick
@@ -180,6 +181,7 @@ def contents(session: Session) -> dict[str, list[Record]]:
 
 ALL_STATEMENTS: Final[dict[str, tuple[str, Does]]] = {
     **STATEMENTS,
+    **INTAKE_STATEMENTS,
     generations._SERVING: ("look for generation", _serving),
     checkpoint._READ: ("read checkpoint", _checkpoints),
     checkpoint._LOCK: ("lock checkpoint", _lock_checkpoints),

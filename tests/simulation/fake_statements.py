@@ -1,4 +1,4 @@
-"""Owns what each statement of the log, its relay and its intake does to a fake database.
+"""Owns what each statement of the log and its relay does to a fake database.
 
 Must do what PostgreSQL does with the same text: tests/simulation/database_contract.py holds both
 to that. A statement that is not here fails.
@@ -12,7 +12,7 @@ from typing import Any, Final
 import asyncpg
 
 from shared.eventstore import append, reader
-from shared.messaging import intake_store, lease, relay_log, submissions
+from shared.messaging import lease, relay_log, submissions
 from tests.simulation.fake_session import Row, Session
 
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -292,68 +292,6 @@ def _extend(session: Session, hold: tuple[Any, ...], until: datetime) -> Rows:
     return (Record(epoch=row["epoch"], server=session.database.server),)
 
 
-def _begin_marks(session: Session, args: tuple[Any, ...]) -> Rows:
-    places = [one for one in zip(*args, strict=True) if session.get("marks", one) is None]
-    session.lock(*(("marks", place) for place in places))
-    fresh = {"next_offset": 0, "last_digest": None}
-    session.insert(
-        "marks",
-        {
-            (topic, partition): {"topic": topic, "partition": partition, **fresh}
-            for topic, partition in places
-            if session.get("marks", (topic, partition)) is None
-        },
-    )
-    return ()
-
-
-def _marks(session: Session, args: tuple[Any, ...]) -> Rows:
-    columns = ("topic", "partition", "next_offset", "last_digest")
-    return [pick(row, *columns) for _, row in session.rows("marks") if row["topic"] in args[0]]
-
-
-def _advance(session: Session, args: tuple[Any, ...]) -> Rows:
-    moves = list(zip(*args, strict=True))
-    session.lock(*(("marks", (topic, partition)) for topic, partition, *_ in moves))
-    moved = 0
-    for topic, partition, behind, upto, digest in moves:
-        mark = session.get("marks", (topic, partition))
-        if mark is not None and mark["next_offset"] == behind:
-            changed = {**mark, "next_offset": upto, "last_digest": digest}
-            session.put("marks", (topic, partition), changed)
-            moved += 1
-    return [Record(bool=True)] * moved
-
-
-def _reject(session: Session, args: tuple[Any, ...]) -> Rows:
-    columns = (
-        "organisation",
-        "source",
-        "id",
-        "reason",
-        "digest",
-        "original",
-        "topic",
-        "partition",
-        "kafka_offset",
-    )
-    number = max((at for at, _ in session.rows("rejections")), default=0)
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*args, strict=True)]
-    session.lock("rejections")  # Numbers come from a sequence; one lock does the same.
-    session.insert("rejections", {number + n: row for n, row in enumerate(rows, start=1)})
-    return ()
-
-
-def _rejected(session: Session, args: tuple[Any, ...]) -> Rows:
-    found = {
-        number: row
-        for number, row in session.rows("rejections")
-        if (row["organisation"], row["source"], row["id"]) == args
-    }
-    last = [found[max(found)]] if found else []
-    return [pick(row, "reason", "topic", "partition", "kafka_offset") for row in last]
-
-
 STATEMENTS: Final[dict[str, tuple[str, Does]]] = {
     "BEGIN": ("BEGIN", _begin),
     "COMMIT": ("COMMIT", _end),
@@ -379,10 +317,5 @@ STATEMENTS: Final[dict[str, tuple[str, Does]]] = {
     lease._TAKE: ("take lease", _take),
     lease._RENEW: ("renew lease", _renew),
     lease._RELEASE: ("release lease", _give_back),
-    intake_store._BEGIN: ("begin marks", _begin_marks),
-    intake_store._MARKS: ("read marks", _marks),
-    intake_store._ADVANCE: ("advance marks", _advance),
-    intake_store._REJECT: ("reject", _reject),
     submissions._ACCEPTED: ("look up accepted", _outcome),
-    submissions._REJECTED: ("look up rejected", _rejected),
 }

@@ -83,7 +83,7 @@ def _faults_of_effects(tables: Any, events: list[Event], ledger: Ledger) -> Iter
 
 
 def _faults_of_effect(entry: Entry, row: Any, made: list[Event]) -> Iterator[str]:
-    key, document = entry.request.key, orjson.loads(entry.request.raw)
+    key, document = entry.request.key, entry.request.wanted
     if len(made) != document["events"]:
         yield f"doubled or half done: {key} has {len(made)} events of {document['events']}"
     elif made:
@@ -92,8 +92,7 @@ def _faults_of_effect(entry: Entry, row: Any, made: list[Event]) -> Iterator[str
             yield f"{key} is at {positions}, not where its command says"
         if document["expects"] not in {None, made[0].stream_version - 1}:
             yield f"{key} was decided on version {made[0].stream_version - 1}"
-    answers = [answer.answer for answer in entry.answers]
-    if any(answer != orjson.loads(row["outcome"]) for answer in answers):
+    if any(answer != orjson.loads(row["outcome"]) for answer in entry.answers):
         yield f"{key} was answered otherwise than it is known"
     if entry.not_done or (entry.refused and not entry.is_open and not entry.by_kafka):
         yield f"{key} was answered as not done, but is in the log"
@@ -102,7 +101,7 @@ def _faults_of_effect(entry: Entry, row: Any, made: list[Event]) -> Iterator[str
 def _faults_of_claim(
     entry: Entry, made: list[Event], holders: dict[str, str], tables: Any
 ) -> Iterator[str]:
-    name = orjson.loads(entry.request.raw)["claim"]
+    name = entry.request.wanted["claim"]
     if not (name and made):
         return
     claim = tables.get("claims", {}).get(("name", name))
@@ -146,7 +145,7 @@ def _faults_of_submissions(world: World, ledger: Ledger, events: list[Event]) ->
     for event in reversed(events):
         first[event.origin.causation_id] = event.position
     rejections = world.registry.tables.get("rejections", {}).values()
-    refused = Counter((row["organisation"], row["id"]) for row in rejections)
+    refused = Counter((row["organisation"], row["id"]) for row in rejections if row["topic"])
     by_kafka = [entry for entry in ledger.entries.values() if entry.by_kafka]
     for organisation in ORGANISATIONS:
         name = submissions_topic(LOG, organisation)
@@ -170,7 +169,7 @@ def _faults_of_submissions(world: World, ledger: Ledger, events: list[Event]) ->
 
 def _is_taken_once(entry: Entry) -> bool:
     """Whether it came by one door only, and no rule could refuse it."""
-    document = orjson.loads(entry.request.raw)
+    document = entry.request.wanted
     return not entry.by_http and document["expects"] is None and document["claim"] is None
 
 

@@ -5,20 +5,26 @@ Must not give up a request whose outcome is unknown.
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
 from shared.contracts.topics import submissions_topic
-from shared.eventstore.types import CommandRefusedError, LogUnavailableError, Outcome
+from shared.http import problems
 from tests.simulation.estate import RegistryNode
 from tests.simulation.fake_broker import Unsent
+from tests.simulation.http_door import Reply
+from tests.simulation.network import Fate
 from tests.simulation.requests import LOG, Request, make_request
 from tests.simulation.world import World
 
-_PATIENCE_S: Final = 3.0
+_PATIENCE_S: Final = (0.05, 0.5, 3.0, 9.0)
+_REFUSED: Final = {problems.CONFLICT.slug, problems.STALE_VERSION.slug}
+_NOT_DONE: Final = {problems.NOT_READY.slug, problems.CLOCK_SUSPECT.slug, problems.LOG_HALTED.slug}
+_UNKNOWN: Final = {problems.OUTCOME_UNKNOWN.slug, problems.TIMED_OUT.slug}
 _PLACES: Final = ("one", "two")
 
 
@@ -31,7 +37,7 @@ class Entry:
 
     request: Request
     by_kafka: bool = False
-    answers: list[Outcome] = field(default_factory=list)
+    answers: list[Mapping[str, Any]] = field(default_factory=list)
     refused: bool = False
     by_http: bool = False
     not_done: bool = False
@@ -61,13 +67,17 @@ class Senders:
         """Send everything, and return when all is answered that gets an answer."""
         async with asyncio.TaskGroup() as group:
             for number in range(self._requests):
-                request = make_request(self._chance, number)
+                by_kafka = self._chance.random() < 0.5
+                by_http = not by_kafka or self._chance.random() < 0.1
+                as_command = not by_kafka and self._chance.random() < 0.7
+                request = make_request(self._chance, number, as_command=as_command)
                 entry = self.ledger.entries[request.key] = Entry(request)
                 at_s = self._chance.random() * self._during_s
-                by_kafka = self._chance.random() < 0.5
                 if by_kafka:
                     group.create_task(self._emit(entry, at_s))
-                if not by_kafka or self._chance.random() < 0.1:
+                # Of two that send the same at once, one may be refused and then the other accepted.
+                entry.is_open = is_twice = by_http and self._chance.random() < 0.15
+                for _ in range(by_http + is_twice):
                     group.create_task(self._command(entry, at_s))
 
     async def _command(self, entry: Entry, at_s: float) -> None:
@@ -81,35 +91,50 @@ class Senders:
                 await asyncio.sleep(self._chance.random() * 0.4)
 
     async def _attempt(self, entry: Entry) -> None:
+        """Send it to one of the processes, and wait for a while; who gives up may come again."""
         node = self._world.nodes[self._chance.choice(_PLACES)]
         assert isinstance(node, RegistryNode)
         if not node.answers:
             await asyncio.sleep(0.1)
             return
-        loop = self._world.loop
-        serving = loop.spawn(node.process, node.serve(entry.request))
-        done, _ = await asyncio.wait({serving}, timeout=_PATIENCE_S)
-        if not done or serving.cancelled():
+        fate, delay_s = self._world.network.fate(), self._world.network.delay_s()
+        was_answered = bool(entry.answers)
+        patience_s = self._chance.choice(_PATIENCE_S)
+        is_cut = self._chance.random() < 0.5
+        serving = self._world.loop.spawn(node.process, self._arrive(node, entry, fate, delay_s))
+        await asyncio.wait({serving}, timeout=patience_s)
+        if not serving.done() or serving.cancelled() or fate is not Fate.SERVED:
             entry.is_open = True
+            self._world.note(f"client {entry.request.id} gives up{' and cuts' * is_cut}")
+            if is_cut:
+                serving.cancel()
             return
-        self._note_answer(entry, serving.exception(), serving)
+        self._note_reply(entry, serving.result(), was_answered=was_answered)
 
-    def _note_answer(
-        self, entry: Entry, error: BaseException | None, serving: "asyncio.Task[Outcome]"
-    ) -> None:
-        self._world.note(f"client {entry.request.id} {type(error).__name__}")
-        match error:
-            case None:
-                entry.answers.append(serving.result())
-            case CommandRefusedError():
-                entry.refused = not entry.answers
-                if entry.answers:
-                    self.ledger.strange.append(f"refused once accepted: {entry.request.id}")
-            case LogUnavailableError():
-                if not entry.is_open and not entry.by_kafka and self._chance.random() < 0.15:
-                    entry.not_done = not entry.answers
-            case _:
-                entry.is_open = True
+    async def _arrive(
+        self, node: RegistryNode, entry: Entry, fate: Fate, delay_s: float
+    ) -> Reply | None:
+        await asyncio.sleep(delay_s)
+        if fate is Fate.LOST:
+            return None
+        path, body, headers = entry.request.over_http
+        return await node.door.post(path, entry.request.organisation, body, headers)
+
+    def _note_reply(self, entry: Entry, reply: Reply, *, was_answered: bool) -> None:
+        self._world.note(f"client {entry.request.id} {reply.problem}")
+        if reply.problem is None:
+            entry.answers.append(reply.answer)
+        elif reply.problem in _REFUSED:
+            entry.refused = not entry.answers
+            if was_answered:
+                self.ledger.strange.append(f"refused once accepted: {entry.request.id}")
+        elif reply.problem in _NOT_DONE:
+            if not entry.is_open and not entry.by_kafka and self._chance.random() < 0.5:
+                entry.not_done = not entry.answers
+        elif reply.problem in _UNKNOWN:
+            entry.is_open = True
+        else:
+            self.ledger.strange.append(f"{entry.request.id} was answered with {reply.problem}")
 
     async def _emit(self, entry: Entry, at_s: float) -> None:
         """Put a submission on its topic, some of them more than once."""
