@@ -13,6 +13,9 @@ from tests.faults.trials import FAULTS
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {"promises.md": ("P", 34), "attacks.md": ("A", 44), "faults.md": ("F", 24)}
 STATES = {"Held", "In part", "Not yet", "Not offered"}
+SIZED = {"P1", "P2", "P3", "P4", "P6", "P7", "P10", "P11", "P12", "P30", "P32", "P33"}
+"""The promises that ask for a size at which they are tried."""
+ASKED = re.compile(r"Asked: [^:|]*\d[^:|]*: [^|]*\.$")
 ROW = re.compile(r"^\| (?P<number>[PAF]\d+) \| (?P<cells>.*) \|$", re.MULTILINE)
 PROOF = re.compile(r"\[(?P<test>test_\w+)\]\(\.\./(?P<path>tests/[\w/]+\.py)\)")
 TRIAL = re.compile(r"\[(?P<fault>[^\]]+)\]\(\.\./tests/faults/trials\.py\)")
@@ -39,6 +42,11 @@ def test_every_row_says_how_it_stands_and_why(page: str) -> None:
         if state != "Held":
             words = re.sub(r"[\W_]+", " ", PROOF.sub("", proof)).split()
             assert len(words) > 1, f"{number} does not say what is missing"
+
+
+def test_a_promise_of_a_size_says_what_was_asked_and_what_was_tried() -> None:
+    asked = {number for number, cells in rows("promises.md") if ASKED.search(cells[-1])}
+    assert asked == SIZED
 
 
 @pytest.mark.parametrize("page", PAGES)

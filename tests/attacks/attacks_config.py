@@ -11,6 +11,7 @@ from dataclasses import dataclass
 class AttacksConfig:
     """How long generated requests go on."""
 
+    phases: str
     examples: int
     seconds: int
     seed: int
@@ -19,6 +20,7 @@ class AttacksConfig:
 def from_environment() -> AttacksConfig:
     """Read `ESTATE_ATTACKS_*`."""
     return AttacksConfig(
+        phases=os.environ.get("ESTATE_ATTACKS_PHASES", "examples,coverage,fuzzing"),
         examples=int(os.environ.get("ESTATE_ATTACKS_EXAMPLES", "3")),
         seconds=int(os.environ.get("ESTATE_ATTACKS_SECONDS", "50")),
         seed=int(os.environ.get("ESTATE_ATTACKS_SEED", "20161214")),
