@@ -197,7 +197,11 @@ def test_a_command_on_something_takes_an_etag_and_lives_below_it(service: Descri
 
 def test_every_failpoint_is_reached_somewhere() -> None:
     called = re.compile(r"\breach\(\"([a-z_.]+)\"\)")
-    found = [point for path in modules("shared", "services") for point in called.findall(path.read_text())]
+    found = [
+        point
+        for path in modules("shared", "services")
+        for point in called.findall(path.read_text())
+    ]
     assert sorted(found) == sorted(POINTS)
 
 
