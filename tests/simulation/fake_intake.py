@@ -45,36 +45,35 @@ def _advance(session: Session, args: tuple[Any, ...]) -> Rows:
     return [Record(bool=True)] * moved
 
 
+_OF_REJECTIONS: Final = (
+    "organisation",
+    "source",
+    "id",
+    "reason",
+    "digest",
+    "original",
+    *_OF_RECORDS,
+)
+
+
 def _reject(session: Session, args: tuple[Any, ...]) -> Rows:
-    columns = (
-        "organisation",
-        "source",
-        "id",
-        "reason",
-        "digest",
-        "original",
-        *_OF_RECORDS,
-    )
-    number = max((at for at, _ in session.rows("rejections")), default=0)
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*args, strict=True)]
-    session.lock("rejections")  # Numbers come from a sequence; one lock does the same.
-    session.insert("rejections", {number + n: row for n, row in enumerate(rows, start=1)})
+    _store(session, list(zip(*args, strict=True)))
     return ()
 
 
 def _refuse(session: Session, args: tuple[Any, ...]) -> Rows:
+    """Earlier reasons stay, since only the last is ever asked for."""
     organisation, *columns = args
-    session.lock("rejections")
-    refused = list(zip(*columns, strict=True))
-    names = {(organisation, source, name) for source, name, _ in refused}
-    kept = list(session.rows("rejections"))
-    for number, row in kept:
-        if row["topic"] is None and (row["organisation"], row["source"], row["id"]) in names:
-            session.put("rejections", number, None)
-    for number, (source, name, reason) in enumerate(refused, max([0, *(n for n, _ in kept)]) + 1):
-        row = {"organisation": organisation, "source": source, "id": name, "reason": reason}
-        session.put("rejections", number, row | dict.fromkeys(_OF_RECORDS))
+    nowhere = (None,) * (len(_OF_REJECTIONS) - 1 - len(columns))
+    _store(session, [(organisation, *row, *nowhere) for row in zip(*columns, strict=True)])
     return ()
+
+
+def _store(session: Session, rows: list[tuple[Any, ...]]) -> None:
+    number = max((at for at, _ in session.rows("rejections")), default=0)
+    stored = [dict(zip(_OF_REJECTIONS, row, strict=True)) for row in rows]
+    session.lock("rejections")  # Numbers come from a sequence; one lock does the same.
+    session.insert("rejections", {number + n: row for n, row in enumerate(stored, start=1)})
 
 
 def _rejected(session: Session, args: tuple[Any, ...]) -> Rows:
