@@ -1,6 +1,6 @@
 """Requests made from the document that each service serves: it keeps to what it says of itself.
 
-`ESTATE_ATTACKS_EXAMPLES=200 ESTATE_ATTACKS_SECONDS=3000` is a longer run.
+A longer run, with its stateful phase, is in docs/attacks.md.
 """
 
 import asyncio
