@@ -12,6 +12,8 @@ from tests.simulation.frail_contract import Frail, FrailContract
 from tests.support.databases import Databases
 from tests.support.throw_away import throw_away_servers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server() -> AsyncIterator[BackingServices]:
@@ -42,8 +44,10 @@ async def frail(server: BackingServices, own_databases: Databases) -> AsyncItera
     @asynccontextmanager
     async def without_standby() -> AsyncIterator[None]:
         await wait_for_standby(server, "nobody")
-        yield
-        await wait_for_standby(server, "")
+        try:
+            yield
+        finally:
+            await wait_for_standby(server, "")
 
     async def is_waiting(connection: Connection) -> bool:
         statement = "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $1"
