@@ -182,9 +182,23 @@ async def serve(
         try:
             yield RunningServer(host, _port(listener.sockets[0]))
         finally:
-            listener.close()
+            await _stop_listening(listener)
     finally:
         await runner.cleanup()
+
+
+async def _stop_listening(listener: asyncio.Server) -> None:
+    """Accept no more, then close, so that every connection that was accepted is known and closed.
+
+    A listener that closes while a connection is on its way from `accept` to its protocol, which
+    takes three turns of the loop, leaves it open with nobody to answer (CPython gh-109564).
+    """
+    loop = asyncio.get_running_loop()
+    for listening in listener.sockets:
+        loop.remove_reader(listening.fileno())
+    for _turn in range(3):
+        await asyncio.sleep(0)
+    listener.close()
 
 
 async def _listen(

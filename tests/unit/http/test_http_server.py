@@ -1,6 +1,8 @@
 """Serving: slow and idle callers are closed, connections are bounded, stopping is graceful."""
 
 import asyncio
+import contextlib
+import socket
 import time
 
 import aiohttp
@@ -141,6 +143,19 @@ async def test_stopping_lets_requests_under_way_end(app: web.Application, seen: 
         await stopping
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get(f"{server.url}/livez")
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_caller_who_comes_while_the_server_leaves_is_not_left_waiting(
+    app: web.Application, turns: int
+) -> None:
+    async with serve(app, "127.0.0.1", 0) as server:
+        caller = socket.create_connection((server.host, server.port))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    with caller, contextlib.suppress(ConnectionResetError):
+        caller.settimeout(1)
+        assert caller.recv(1) == b""
 
 
 async def _metrics(session: aiohttp.ClientSession, server: RunningServer) -> str:
