@@ -74,11 +74,13 @@ class Replicated:
         assert await execute(self.standby, "SELECT pg_promote()")
 
 
-async def execute(server: BackingServices, statement: str, *arguments: object) -> Any:
+async def execute(
+    server: BackingServices, statement: str, *arguments: object, timeout_s: float = 30.0
+) -> Any:
     """Run a statement on one server, as its administrator; the first value of its answer."""
     connection = await asyncpg.connect(server.postgres_dsn, timeout=10)
     try:
-        return await connection.fetchval(statement, *arguments, timeout=30)
+        return await connection.fetchval(statement, *arguments, timeout=timeout_s)
     finally:
         connection.terminate()
 

@@ -10,6 +10,8 @@ from shared.clock import SystemClock
 from shared.eventstore.append import Connection
 from tests.simulation.frail_contract import Frail, FrailContract
 from tests.support.databases import Databases
+from tests.support.eventually import eventually
+from tests.support.replicated import execute
 from tests.support.throw_away import throw_away_servers
 
 pytestmark = pytest.mark.slow
@@ -45,9 +47,18 @@ async def frail(server: BackingServices, own_databases: Databases) -> AsyncItera
     async def without_standby() -> AsyncIterator[None]:
         await wait_for_standby(server, "nobody")
         try:
+            await eventually(commits_wait)
             yield
         finally:
             await wait_for_standby(server, "")
+
+    async def commits_wait() -> bool:
+        # Writers hear of it from the checkpointer, some time after the reload has returned.
+        try:
+            await execute(server, "SELECT pg_logical_emit_message(true, '', '')", timeout_s=1.0)
+        except TimeoutError:
+            return True
+        return False
 
     async def is_waiting(connection: Connection) -> bool:
         statement = "SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = $1"
@@ -79,15 +90,6 @@ async def frail(server: BackingServices, own_databases: Databases) -> AsyncItera
 async def wait_for_standby(server: BackingServices, name: str) -> None:
     await execute(server, f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
     await execute(server, "SELECT pg_reload_conf()")
-
-
-async def execute(server: BackingServices, statement: str, *arguments: object) -> object:
-    """Run a statement as the server's administrator; the first value of its answer."""
-    connection = await asyncpg.connect(server.postgres_dsn, timeout=10)
-    try:
-        return await connection.fetchval(statement, *arguments, timeout=10)
-    finally:
-        connection.terminate()
 
 
 class TestRealFrailDatabase(FrailContract):
