@@ -71,7 +71,7 @@ _WHERE_THE_TIME_GOES: Final = {
         "of 17 us in all also needs COPY, derived rows and indexes to run beside them."
     ),
     "reads": (
-        "A service by id is eight statements in one snapshot, 0.2 to 0.5 ms each with the "
+        "A service by id is five statements in one snapshot, 0.2 to 0.5 ms each with the "
         "server; half of a question's time is processor time of the registry. A page of 50 "
         "spends a third in its handler: reading some 650 facts over asyncpg, of which decoding "
         "instants is a third, and building the documents, a fifth. The rest is the event loop, "

@@ -13,7 +13,7 @@ from services.registry.public_reads import PublicReads
 from services.registry.read_models.history import entry, stream_events, within
 from services.registry.read_models.organisations import list_organisations, organisations_at
 from services.registry.read_models.projection import LOG
-from services.registry.read_models.references import require
+from services.registry.read_models.references import one_at, require
 from services.registry.read_models.service import services_at
 from services.registry.read_models.service_list import list_services
 from services.registry.read_models.service_query import (
@@ -32,7 +32,6 @@ from shared.reads.reading import (
     MomentQuery,
     PageQuery,
     Reads,
-    first_or_not_known,
 )
 from shared.reads.routes import log_route, read_route
 from shared.reads.version import versioned
@@ -76,9 +75,7 @@ def _service_routes(reads: Reads, reader: LogReader) -> tuple[Route, ...]:
 
     async def one(call: Call[None, MomentQuery]) -> Reply:
         async with reads.ask(call) as asked:
-            subject = await require(asked.connection, "service", call.path["service"])
-            documents = await services_at(asked.connection, [subject], asked.moment)
-            document = first_or_not_known(documents)
+            subject, document = await one_at(asked, "service", call.path["service"], services_at)
             return await versioned(asked, LOG, f"service-{subject}", document)
 
     async def history(call: Call[None, PageQuery]) -> Reply:
@@ -143,9 +140,7 @@ def _organisation_routes(reads: Reads) -> tuple[Route, ...]:
     async def one(call: Call[None, MomentQuery]) -> Reply:
         async with reads.ask(call) as asked:
             reference = call.path["organisation"]
-            subject = await require(asked.connection, "organisation", reference)
-            documents = await organisations_at(asked.connection, [subject], asked.moment)
-            document = first_or_not_known(documents)
+            subject, document = await one_at(asked, "organisation", reference, organisations_at)
             return await versioned(asked, LOG, f"organisation-{subject}", document)
 
     return (

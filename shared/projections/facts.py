@@ -3,7 +3,7 @@
 Must not know what any attribute means.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -137,7 +137,11 @@ async def facts_at(
 
     A subject without any such fact is absent: it did not exist then, or was not known.
     """
-    rows = await connection.fetch(_WINNING, subjects, as_of, *known.arguments())
+    return held_by_subject(await connection.fetch(_WINNING, subjects, as_of, *known.arguments()))
+
+
+def held_by_subject(rows: Iterable[Iterable[Any]]) -> dict[str, dict[str, Held]]:
+    """Rows of (subject, attribute, value, effective_from, position), per subject."""
     states: dict[str, dict[str, Held]] = {}
     for subject, attribute, value, effective_from, position in rows:
         held = Held(orjson.loads(value), effective_from, position)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.registry.read_models.references import names_of
+from services.registry.read_models.references import facts_and_names
 from shared.clock import format_instant
-from shared.projections.facts import Held, facts_at
+from shared.projections.facts import Held
 from shared.projections.projection import Connection
 from shared.reads.moment import Moment
 
@@ -38,10 +38,8 @@ async def organisations_at(
     connection: Connection, subjects: list[str], moment: Moment
 ) -> list[dict[str, Any]]:
     """The documents of these organisations at a moment, in order; unknown ones are left out."""
-    states = await facts_at(connection, subjects, moment.as_of, moment.known)
+    states, names = await facts_and_names(connection, subjects, moment)
     known = [(s, states[s]) for s in subjects if "name" in states.get(s, {})]
-    parents = {state["parent"].value for _, state in known if state["parent"].value}
-    names = await names_of(connection, parents, moment)
     return [_document(subject, state, names) for subject, state in known]
 
 

@@ -1,11 +1,11 @@
 """Owns the question what a service is, now or at any moment."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from services.registry.read_models.references import names_of
+from services.registry.read_models.references import facts_and_names
 from shared.clock import format_instant
-from shared.projections.facts import Held, facts_at
+from shared.projections.facts import Held
 from shared.projections.projection import Connection
 from shared.reads.moment import Moment
 
@@ -17,9 +17,8 @@ async def services_at(
     connection: Connection, subjects: list[str], moment: Moment
 ) -> list[dict[str, Any]]:
     """The documents of these services at a moment, in order; those unknown then are left out."""
-    states = await facts_at(connection, subjects, moment.as_of, moment.known)
+    states, names = await facts_and_names(connection, subjects, moment)
     known = [(s, states[s]) for s in subjects if "name" in states.get(s, {})]
-    names = await names_of(connection, _organisations(state for _, state in known), moment)
     return [service_document(subject, state, names) for subject, state in known]
 
 
@@ -59,13 +58,3 @@ def _attributes(state: Mapping[str, Held]) -> dict[str, dict[str, Any]]:
             _, source, name = attribute.split(":", 2)
             sources.setdefault(source, {})[name] = held.value
     return sources
-
-
-def _organisations(states: Iterable[Mapping[str, Held]]) -> set[str]:
-    return {
-        held.value
-        for state in states
-        for attribute, held in state.items()
-        if (attribute == "organisation" or attribute.startswith("role:"))
-        and isinstance(held.value, str)
-    }
