@@ -28,6 +28,9 @@ _ALWAYS = {
     "transaction.state.log.num.partitions": "3",
     "share.coordinator.state.topic.num.partitions": "3",
     "log.cleaner.dedupe.buffer.size": str(16 * _MIB),
+    # Until its session ends a broker that was killed leads in name, and is not let in again.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "500",
 }
 
 
