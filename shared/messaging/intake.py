@@ -56,8 +56,8 @@ class IntakeLimits:
     batch_max_records: int = 500
     poll_s: float = 0.2
     refresh_s: float = 2.0
-    lease_ttl_s: float = 10.0
-    lease_renew_s: float = 3.0
+    lease_ttl_s: float = 5.0
+    lease_renew_s: float = 2.0
     standby_poll_s: float = 1.0
     retry_s: float = 0.5
     statement_timeout_s: float = 10.0

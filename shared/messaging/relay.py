@@ -46,8 +46,8 @@ class RelayLimits:
     batch_max_events: int = 2_000
     batch_max_bytes: int = 1_000_000
     poll_interval_s: float = 0.05
-    lease_ttl_s: float = 10.0
-    lease_renew_s: float = 3.0
+    lease_ttl_s: float = 5.0
+    lease_renew_s: float = 2.0
     standby_poll_s: float = 1.0
     retry_s: float = 0.5
     recheck_s: float = 5.0

@@ -36,7 +36,7 @@ class RunnerLimits:
     read_wait_s: float = 5.0
     tick_interval_s: float = 0.5
     backoff_first_s: float = 0.1
-    backoff_max_s: float = 10.0
+    backoff_max_s: float = 3.0
 
 
 class Backoff:
