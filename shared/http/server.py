@@ -37,6 +37,8 @@ class ServerLimits:
     header_deadline_s: float = 10.0
     keepalive_s: float = 75.0
     lingering_s: float = 2.0
+    stalled_s: float = 15.0
+    taken_bytes_s: int = 1024
     shutdown_s: float = 10.0
     max_connections: int = 1000
     max_line_bytes: int = 8190
@@ -70,16 +72,20 @@ class GuardedConnection(web.RequestHandler):
     """One connection of a bounded number, which must deliver each request head in time.
 
     aiohttp's own timer is as long as the keep-alive; a head
-    that arrives byte by byte needs a shorter one.
+    that arrives byte by byte needs a shorter one. Who does not take what it is sent is cut, also
+    when the connection is closing: it would keep its place among the bounded number for ever.
     """
 
-    __slots__ = ("_deadline", "_limits", "_server", "_timer")
+    __slots__ = ("_left_bytes", "_limits", "_server", "_stalled", "_timer", "_wire")
 
     def __init__(self, server: web.Server, limits: ServerLimits, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
+        self._wire: asyncio.Transport | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._left_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse the connection when there are too many, else start its deadline."""
@@ -92,7 +98,21 @@ class GuardedConnection(web.RequestHandler):
             self._force_close = True
             return
         super().connection_made(transport)
+        if isinstance(transport, asyncio.Transport):
+            self._wire = transport
+            # So that writing pauses as soon as the caller does not take everything at once.
+            transport.set_write_buffer_limits(high=0)
         self._arm()
+
+    def pause_writing(self) -> None:
+        """Give the caller a time to take what it was sent."""
+        super().pause_writing()
+        self._wait_for_taking()
+
+    def resume_writing(self) -> None:
+        """The caller has taken everything."""
+        self._forgive()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a complete head stops the deadline, the beginning of one starts it."""
@@ -104,8 +124,9 @@ class GuardedConnection(web.RequestHandler):
             self._arm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._disarm()
+        self._forgive()
         super().connection_lost(exc)
 
     def handle_error(
@@ -146,6 +167,27 @@ class GuardedConnection(web.RequestHandler):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _wait_for_taking(self) -> None:
+        if self._wire is not None:
+            self._left_bytes = self._wire.get_write_buffer_size()
+            loop = asyncio.get_running_loop()
+            self._stalled = loop.call_later(self._limits.stalled_s, self._cut_if_stalled)
+
+    def _forgive(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _cut_if_stalled(self) -> None:
+        if self._wire is None:
+            return
+        taken = self._left_bytes - self._wire.get_write_buffer_size()
+        if taken >= self._limits.taken_bytes_s * self._limits.stalled_s:
+            self._wait_for_taking()
+            return
+        _log.info("connection_closed", reason="the answer was not taken in time")
+        self._wire.abort()
 
     def _expire(self) -> None:
         self._timer = None

@@ -36,6 +36,7 @@ from shared.messaging.topic_reader import TopicReader
 _log = structlog.get_logger(__name__)
 
 # A list: the compiled record builder takes nothing else.
+_SENT_WITHIN_S: Final = 0.005
 _HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 
 
@@ -308,8 +309,13 @@ class Relay:
         batch.close()
         async with reaching_kafka(self._limits.send_deadline_s):
             sent = await session.producer.send_batch(batch, session.topic, partition=0)
-            reach("relay.sent")
-            return count, (await sent).offset
+            # The producer has only queued it: its own task sends it, in the next turns of the loop.
+            try:
+                await asyncio.wait({sent}, timeout=_SENT_WITHIN_S)
+                reach("relay.sent")
+                return count, (await sent).offset
+            finally:
+                sent.cancel()
 
     async def _acknowledged(
         self, session: "_Session", position: int, base_offset: int, count: int

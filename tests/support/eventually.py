@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], deadline_s: float = 20.0
+    condition: Callable[[], bool | Awaitable[bool]], deadline_s: float = 60.0
 ) -> None:
     """Return once the condition holds. Raises: TimeoutError at the deadline."""
     async with asyncio.timeout(deadline_s):

@@ -26,15 +26,27 @@ async def topic_equals_log(log: LogUnderTest, kafka: KafkaSettings) -> None:
 
 
 @pytest.mark.parametrize(
-    "failpoint", ["relay.read:2", "relay.barrier:2", "relay.sent:2", "relay.acknowledged:2"]
+    ("failpoint", "published"),
+    [
+        ("relay.read:2", 30),
+        ("relay.barrier:2", 30),
+        ("relay.sent:2", 60),
+        ("relay.acknowledged:2", 60),
+    ],
 )
 async def test_topic_equals_the_log_after_the_relay_was_killed(
-    failpoint: str, log: LogUnderTest, kafka: KafkaSettings
+    failpoint: str, published: int, log: LogUnderTest, kafka: KafkaSettings
 ) -> None:
     await log.fill(100)
     options = {"dsn": log.access.app_dsn, "bootstrap": kafka.bootstrap, "log": log.name}
     async with child(RELAY, holder="first", failpoint=failpoint, batch=30, ttl=1, **options) as it:
         await it.died()
+
+    async def is_published() -> bool:
+        return len(await read_topic(kafka, log.topic)) >= published
+
+    await eventually(is_published)
+    assert len(await read_topic(kafka, log.topic)) == published
     async with relaying(log, kafka, RelayLimits(standby_poll_s=0.2)) as relay:
         await eventually(lambda: relay.status.position == 100)
         assert relay.status.state == "leading"

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -156,6 +157,56 @@ async def test_a_caller_who_comes_while_the_server_leaves_is_not_left_waiting(
     with caller, contextlib.suppress(ConnectionResetError):
         caller.settimeout(1)
         assert caller.recv(1) == b""
+
+
+ANSWER_BYTES = 32 * 1024 * 1024
+
+
+@pytest.fixture
+async def talkative() -> AsyncIterator[RunningServer]:
+    """A server whose answer is more than the buffers of two sockets hold."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=b"a" * ANSWER_BYTES)
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    limits = ServerLimits(stalled_s=0.4, taken_bytes_s=1024 * 1024, max_connections=2)
+    async with serve(app, "127.0.0.1", 0, limits=limits) as running:
+        yield running
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+async def test_callers_who_do_not_take_their_answer_are_cut_and_leave_their_places(
+    talkative: RunningServer, connection: str
+) -> None:
+    idle = [socket.create_connection((talkative.host, talkative.port)) for _ in range(2)]
+    for one in idle:
+        one.sendall(f"GET / HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n\r\n".encode())
+    async with aiohttp.ClientSession(talkative.url) as session, asyncio.timeout(10):
+        while await is_served(session):
+            await asyncio.sleep(0)
+        while not await is_served(session):
+            await asyncio.sleep(0.05)
+    for one in idle:
+        one.close()
+
+
+async def is_served(session: aiohttp.ClientSession) -> bool:
+    async with session.get("/none") as response:
+        return response.status == 404
+
+
+async def test_who_takes_an_answer_slowly_gets_it_whole(talkative: RunningServer) -> None:
+    reader, writer = await asyncio.open_connection(talkative.host, talkative.port, limit=1 << 16)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    taken, started = 0, time.monotonic()
+    while chunk := await reader.read(1024 * 1024):
+        taken += len(chunk)
+        await asyncio.sleep(0.005)
+    assert taken > ANSWER_BYTES
+    assert time.monotonic() - started > 0.8
+    writer.close()
 
 
 async def _metrics(session: aiohttp.ClientSession, server: RunningServer) -> str:
