@@ -62,9 +62,9 @@ class Tally:
         self.answers[f"{sent.door} {shown}"] += 1
         if answer.status > 0:
             self.took_ms.setdefault(sent.door, []).append(took_s * 1_000)
-        if problem := _forgiven(answer):
+        if problem := _forgiven(sent, answer):
             self.forgiven[problem] += 1
-        elif answer.status >= 500 or (answer.status < 0 and not _may_be_held(sent)):
+        elif answer.status >= 500 or (answer.status <= 0 and not _may_be_held(sent)):
             self.unexpected.append(
                 {"door": sent.door, "raw": repr(sent.raw[:2_000]), "answer": repr(answer.raw[:500])}
             )
@@ -103,14 +103,14 @@ def _may_be_held(sent: Input) -> bool:
     )
 
 
-def _forgiven(answer: WireAnswer) -> str:
+def _forgiven(sent: Input, answer: WireAnswer) -> str:
     """The problem of a 503 that is as it should be; empty for every other answer."""
     if answer.status != 503:
         return ""
     try:
         problem = kind_of(json.loads(answer.raw.partition(b"\r\n\r\n")[2]))
     except ValueError:
-        return "HEAD, which has no body" if answer.raw.endswith(b"\r\n\r\n") else ""
+        return "HEAD, which has no body" if sent.raw.startswith(b"HEAD ") else ""
     return problem if problem in FORGIVEN else ""
 
 

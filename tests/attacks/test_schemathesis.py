@@ -4,6 +4,7 @@ A longer run, with its stateful phase, is in docs/attacks.md.
 """
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ WITHOUT_END: Final = "/v1/changes/stream"
 """An answer without end is never whole; test_access_matrix.py and test_slow_clients.py read it."""
 CALLERS: Final = {"registry": "a", "dependencies": "b", "notifications": "auditor"}
 
+_OPERATIONS: Final = re.compile(r"Selected: (\d+)/\d+\s+Tested: (\d+)")
+_COVERED: Final = re.compile(r"✅ Coverage\b")
 
 Runs = Mapping[str, "asyncio.Task[tuple[int | None, str]]"]
 
@@ -68,3 +71,7 @@ async def _run(estate: AttackedEstate, service: str, folder: Path) -> tuple[int 
 async def test_service_keeps_to_its_own_document(runs: Runs, service: str) -> None:
     code, shown = await runs[service]
     assert code == 0, shown
+    selected, tested = _OPERATIONS.findall(shown)[-1]
+    assert selected == tested != "0", shown
+    if "coverage" in CONFIG.phases:
+        assert _COVERED.search(shown), shown
