@@ -7,17 +7,20 @@ import asyncio
 import contextlib
 from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import orjson
 
 from shared.contracts.envelope import SOURCE_PREFIX
+from shared.contracts.names import parse_positions
 from tests.faults.sending import Sender
 from tests.support.sse import SseReader
 
 _PAUSE_S: Final = 0.3
 _LINE_MAX_BYTES: Final = 2**20
+_CATCH_UP_S: Final = 30.0
+_LOGS: Final = ("registry", "dependencies")
 
 
 async def follow(sender: Sender, path: Path) -> None:
@@ -62,6 +65,37 @@ async def _follow_one(sender: Sender, cursor: str | None, file: FileIO) -> None:
                 log = block.event["source"].removeprefix(SOURCE_PREFIX)
                 positions = [f"{log}:{block.event['position']}"]
                 file.write(orjson.dumps({"next": block.id, "positions": positions}) + b"\n")
+
+
+async def note_end(sender: Sender, path: Path) -> None:
+    """Give a follower time to get what the logs hold now, then write down where they ended.
+
+    Nothing is written when a log does not say where it ends.
+    """
+    headers = {"Authorization": f"Bearer {sender.keys['admin']}"}
+    ends = {}
+    for log in _LOGS:
+        answer = await sender.ask("GET", f"{sender.urls[log][0]}/v1/log", headers)
+        if answer is None or answer.status != 200:
+            return
+        ends[log] = answer.document["position"]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CATCH_UP_S):
+            while any(reached(path)[log] < end for log, end in ends.items()):
+                await asyncio.sleep(_PAUSE_S)
+    line: dict[str, Any] = {"next": last_cursor(path), "positions": [], "ends": ends}
+    with path.open("ab", buffering=0) as file:
+        file.write(orjson.dumps(line) + b"\n")
+
+
+def reached(path: Path) -> dict[str, int]:
+    """The last position of each log that the follower was sent."""
+    found = dict.fromkeys(_LOGS, 0)
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        for text in orjson.loads(line)["positions"]:
+            (at,) = parse_positions(text)
+            found[at.log] = at.position
+    return found
 
 
 def last_cursor(path: Path) -> str | None:

@@ -185,16 +185,24 @@ def _declared(dependencies: Held) -> dict[str, dict[str, str]]:
 
 
 def faults_of_follower(path: Path, logs: Mapping[str, Held]) -> list[str]:
-    """Who followed the feed through all faults got 1, 2, 3, ... of each log, nothing twice."""
+    """Who followed the feed through all faults got 1, 2, 3, ... of each log, nothing twice.
+
+    And had everything, whenever nothing more was written for a time.
+    """
     reached = dict.fromkeys(logs, 0)
     lines = path.read_bytes().splitlines() if path.exists() else []
     faults = [] if lines else [f"a follower was sent nothing: {path.name}"]
-    for line in lines:
-        for text in orjson.loads(line)["positions"]:
+    for line in map(orjson.loads, lines):
+        for text in line["positions"]:
             (at,) = parse_positions(text)
             if at.position != reached[at.log] + 1:
                 faults.append(f"a follower was sent {text} behind {reached[at.log]}")
             reached[at.log] = at.position
+        faults += [
+            f"a follower was not sent {log}:{end}: {path.name} ends at {reached[log]}"
+            for log, end in line.get("ends", {}).items()
+            if reached[log] < end
+        ]
     return faults
 
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from shared.messaging.kafka import KafkaSettings
 from shared.messaging.submissions import submission_key
-from tests.faults.following import follow, follow_stream
+from tests.faults.following import follow, follow_stream, note_end
 from tests.faults.ledger import Ledger, Request
 from tests.faults.sending import Ending, Sender
 from tests.faults.submitting import Submitter
@@ -88,6 +88,9 @@ class Load:
         self._stopping = True
         self._ending.at = asyncio.get_running_loop().time() + deadline_s
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        place = self._place
+        for path in (place.feed_path, place.stream_path):
+            await note_end(self._sender(0), path)
         for follower in self._followers:
             follower.cancel()
         followed = await asyncio.gather(*self._followers, return_exceptions=True)

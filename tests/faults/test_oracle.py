@@ -81,6 +81,19 @@ def test_a_follower_that_was_sent_nothing_is_found(tmp_path: Path) -> None:
     assert len(faults_of_follower(tmp_path / "feed.jsonl", LOGS)) == 1
 
 
+@pytest.mark.parametrize(("end", "faults"), [(1, 0), (2, 1)])
+def test_a_follower_that_was_not_sent_the_last_is_found(
+    end: int, faults: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "stream.jsonl"
+    path.write_bytes(
+        orjson.dumps({"positions": ["registry:1"]})
+        + b"\n"
+        + orjson.dumps({"positions": [], "ends": {"registry": end}})
+    )
+    assert len(faults_of_follower(path, LOGS)) == faults
+
+
 @pytest.mark.parametrize("sent", [["registry:1", "registry:3"], ["registry:1", "registry:1"]])
 def test_a_follower_that_was_sent_a_gap_or_a_repeat_is_found(
     sent: list[str], tmp_path: Path
