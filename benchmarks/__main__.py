@@ -21,7 +21,7 @@ import structlog
 
 from benchmarks.document import write_page
 from benchmarks.machine import commit, describe, load_average
-from benchmarks.measuring import ROUNDS, Report
+from benchmarks.measuring import ROUNDS, Report, verdict
 from benchmarks.servers import Bench
 from deploy.local.launcher import backing_services
 from shared.service.heap import tune_heap
@@ -140,7 +140,8 @@ def _show(report: Report) -> None:
         if line.against is not None and line.ratio is not None:
             text += f"; {line.against_what}: {line.against.median:,.4g}"
             text += f"; ratio {line.ratio.median:.2f}"
-        text += "".join(f"; {bar} {'met' if met else 'MISSED'}" for bar, met in line.judged())
+        rounds = len(line.ours.values)
+        text += "".join(f"; {bar} {verdict(met, rounds).upper()}" for bar, met in line.judged())
         print(text, flush=True)
     for check in report.checks:
         print(f"  checked: {check}", flush=True)

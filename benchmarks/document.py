@@ -7,14 +7,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.measuring import verdict
+
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 _INTRODUCTION: Final = """# Benchmarks
 
 Each number stands beside a raw limit or a peer that was measured in the same run, on the same
 servers, in turns (A B, B A, A B). Shown are the median of the rounds and, in brackets, the lowest
-and the highest. Each benchmark also checks its result: one that loses, doubles or reorders
-anything has no speed. A bar is what was asked for beforehand; one that is missed stays here.
+and the highest; a ratio is that of the two sides in one round, so its median need not be that of
+the medians beside it. A bar is what was asked for beforehand; it is met when every round reaches
+it, and one that is missed stays here. Each benchmark also checks its result: one that loses,
+doubles or reorders anything has no speed.
 
     make bench                  # all of them
     make bench NAME=append      # one
@@ -139,11 +143,18 @@ def _held_to(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _row(name: str, line: Mapping[str, Any]) -> str:
     against = line["against"]
     beside = "" if against is None else f"{_series(against)} ({line['against_what']})"
-    ratio = "" if line["ratio"] is None else f"{line['ratio']['median']:.2f}"
-    bars = "; ".join(
-        f"{_escaped(bar['bar'])}: {'met' if bar['met'] else '**missed**'}" for bar in line["bars"]
-    )
+    ratio = "" if line["ratio"] is None else _ratio(line["ratio"])
+    bars = "; ".join(_judged(bar, len(line["ours"]["rounds"])) for bar in line["bars"])
     return f"| {name} | {line['what']} | {_series(line['ours'])} | {beside} | {ratio} | {bars} |"
+
+
+def _ratio(series: Mapping[str, Any]) -> str:
+    return f"{series['median']:.2f} ({series['min']:.2f}-{series['max']:.2f})"
+
+
+def _judged(bar: Mapping[str, Any], rounds: int) -> str:
+    said = verdict(bar["met_rounds"], rounds)
+    return f"{_escaped(bar['bar'])}: {said if said == 'met' else f'**{said}**'}"
 
 
 def _series(series: Mapping[str, Any]) -> str:

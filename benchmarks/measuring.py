@@ -77,12 +77,14 @@ class Line:
         pairs = zip(self.ours.values, self.against.values, strict=True)
         return Series(tuple(ours / other for ours, other in pairs), "x")
 
-    def judged(self) -> list[tuple[Bar, bool]]:
-        """Each bar with whether the median reaches it."""
-        found = {"value": self.ours.median}
-        if self.ratio is not None:
-            found["ratio"] = self.ratio.median
-        return [(bar, bar.is_met(found[bar.of])) for bar in self.bars]
+    def judged(self) -> list[tuple[Bar, int]]:
+        """Each bar with how many of the rounds reach it."""
+        found = {"value": self.ours, "ratio": self.ratio}
+        return [
+            (bar, sum(map(bar.is_met, series.values)))
+            for bar in self.bars
+            if (series := found[bar.of]) is not None
+        ]
 
     def document(self) -> dict[str, Any]:
         return {
@@ -91,7 +93,7 @@ class Line:
             "against": None if self.against is None else self.against.document(),
             "against_what": self.against_what,
             "ratio": None if self.ratio is None else self.ratio.document(),
-            "bars": [{"bar": str(bar), "met": met} for bar, met in self.judged()],
+            "bars": [{"bar": str(bar), "met_rounds": met} for bar, met in self.judged()],
             "chosen": self.chosen,
         }
 
@@ -144,3 +146,10 @@ def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest value that so many percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def verdict(met_rounds: int, rounds: int) -> str:
+    """Whether a bar is reached: by every round, by none, or by some."""
+    if met_rounds == rounds:
+        return "met"
+    return "missed" if not met_rounds else f"met in {met_rounds} of {rounds} rounds"

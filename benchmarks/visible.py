@@ -19,6 +19,8 @@ from shared.contracts.canonical import canonical_bytes
 
 SERVICES: Final = Estate(1_100, 1_000)
 RATE: Final = 200
+_LATE: Final = 1.05
+"""How much longer than the rate allows sending may take."""
 
 _LOOK_S: Final = 0.002
 _SETTLED_S: Final = 30.0
@@ -77,6 +79,9 @@ async def _round(
     sending = asyncio.create_task(_send(estate, size, label, accepted))
     seen = await _watch(watching, sending, accepted)
     await _check(report, watching, size, label, accepted)
+    answered = [one.at for one in accepted]
+    spent_s = max(answered) - min(answered)
+    report.check(spent_s <= size / RATE * _LATE, "commands were sent at the rate")
     reached = [position for position, _ in seen]
     return [
         max(0.0, seen[bisect_left(reached, one.position)][1] - one.at) * 1000 for one in accepted

@@ -28,7 +28,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one trial."""
+    """What came of one trial, of which code, and whether models and trees were looked at too."""
 
     seed: int
     fault: str
@@ -42,6 +42,8 @@ class Result:
     detail: str = ""
     violations: list[str] = field(default_factory=list)
     not_reached: bool = False
+    commit: str = ""
+    whole: bool | None = None
 
     @property
     def identity(self) -> tuple[int, str, int]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from benchmarks.machine import commit
 from cli.local_estate import ROOT, EstateStartError
 from deploy.local.errors import LaunchError
 from tests.faults.fault import EndedWronglyError, NotReachedError
@@ -83,6 +84,8 @@ async def run_trial(world: World, trial: Trial, *, quick: bool, judged: bool = T
         detail=detail,
         violations=[*problems, *verdict["violations"]],
         not_reached=not_reached,
+        commit=commit() or "",
+        whole=judged and not quick,
     )
 
 

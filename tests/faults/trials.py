@@ -9,6 +9,8 @@ import random
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -232,36 +234,55 @@ async def _slow_commits(
 
 async def _two_registries(world: World, rng: random.Random) -> Lifted:
     """Two processes on one database; the first is frozen past its leases and woken again."""
-    first = world.estate.services["registry"]
-    second = await world.second_registry()
-    assert first.process is not None
-    try:
+    async with _overtaken(world) as first:
         await asyncio.sleep(rng.uniform(0, 1))
-        os.kill(first.process.pid, signal.SIGSTOP)
-        await asyncio.sleep(rng.uniform(11, 14))
-        os.kill(first.process.pid, signal.SIGCONT)
+        os.kill(first, signal.SIGSTOP)
+        await asyncio.sleep(rng.uniform(7, 10))
+        os.kill(first, signal.SIGCONT)
         lifted = time.monotonic()
         await asyncio.sleep(3)
-    finally:
-        await world.end_second(second)
-    return Lifted(lifted)
+    return Lifted(lifted, "overtaken")
 
 
 async def _frozen_while_sending(world: World, rng: random.Random) -> Lifted:
-    """As `two registries`, but the one that publishes is frozen again and again, shortly."""
+    """As `two registries`, but frozen again and again, for short times and then past its leases."""
+    async with _overtaken(world) as first:
+        for frozen_s in (*(rng.uniform(0.2, 2.5) for _ in range(6)), rng.uniform(6.5, 9)):
+            os.kill(first, signal.SIGSTOP)
+            await asyncio.sleep(frozen_s)
+            os.kill(first, signal.SIGCONT)
+            await asyncio.sleep(rng.uniform(0.1, 0.6))
+        lifted = time.monotonic()
+    return Lifted(lifted, "overtaken")
+
+
+@asynccontextmanager
+async def _overtaken(world: World) -> AsyncIterator[int]:
+    """A registry, by its process id, beside a second one, which must take its leases over.
+
+    Raises: NotReachedError when it took none.
+    """
     first = world.estate.services["registry"]
     second = await world.second_registry()
     assert first.process is not None
     try:
-        for _ in range(6):
-            os.kill(first.process.pid, signal.SIGSTOP)
-            await asyncio.sleep(rng.uniform(0.2, 2.5))
-            os.kill(first.process.pid, signal.SIGCONT)
-            await asyncio.sleep(rng.uniform(0.1, 0.6))
-        lifted = time.monotonic()
+        before = await _lease_epochs(world)
+        yield first.process.pid
+        after = await _lease_epochs(world)
     finally:
         await world.end_second(second)
-    return Lifted(lifted)
+    if not all(after[name] > epoch for name, epoch in before.items()):
+        raise NotReachedError(f"nobody took over: leases were taken {before}, then {after} times")
+
+
+async def _lease_epochs(world: World) -> dict[str, int]:
+    """How many times each lease of the registry was taken."""
+    connection = await asyncpg.connect(world.estate.databases["registry"].app_dsn, timeout=5)
+    try:
+        rows = await connection.fetch("SELECT name, epoch FROM messaging.leases", timeout=5)
+        return {row["name"]: row["epoch"] for row in rows}
+    finally:
+        connection.terminate()
 
 
 async def _nothing(_world: World, _rng: random.Random) -> Lifted:
