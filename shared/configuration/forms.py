@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from shared.configuration.reading import Settings
 
 _ADDRESS: Final = re.compile(r"(?:\[[0-9A-Za-z:.%]+\]|[\w.%-]+)(?P<given>:(?P<port>[0-9]{1,5}))?")
+_HOST: Final = re.compile(r"[0-9A-Fa-f:.]+(?:%[\w.-]+)?|[\w.-]+")
 _MAX_PORT: Final = 65535
 _TLS_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _DSN_FORM: Final = "is not of the form postgresql://user:password@host:port/database"
@@ -87,6 +88,13 @@ def _readable_if_there(path: Path) -> Path:
     return _readable(path)
 
 
+def _listening_host(text: str) -> str:
+    if _HOST.fullmatch(text) is None:
+        raise ValueError("is neither an address nor the name of a host")
+    return text
+
+
+ListenHost = Annotated[str, AfterValidator(_listening_host)]
 Port = Annotated[int, Field(ge=0, le=_MAX_PORT)]
 Dsn = Annotated[SecretStr, AfterValidator(_database_address)]
 HttpAddress = Annotated[str, AfterValidator(http_address)]

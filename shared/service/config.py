@@ -22,6 +22,7 @@ from shared.configuration.forms import (
     HttpAddress,
     KafkaVariables,
     LaterFile,
+    ListenHost,
     Port,
     ReadableFile,
 )
@@ -88,7 +89,7 @@ class ServiceSettings(Settings):
     """What one service has of its own; each sets its prefix."""
 
     database_dsn: Dsn
-    http_host: str = "127.0.0.1"
+    http_host: ListenHost = "127.0.0.1"
     http_port: Port = 8080
 
 

@@ -160,6 +160,9 @@ def test_what_is_missing_is_named_at_once(service: Service) -> None:
         ("ESTATE_FAILPOINTS", "relay.sent,nosuchpoint"),
         ("ESTATE_KEYS_FILE", "/"),
         ("ESTATE_KEYS_FILE", "/dev/null/keys.json"),
+        ("REGISTRY_HTTP_HOST", "not a host!"),
+        ("REGISTRY_HTTP_HOST", "[::1]"),
+        ("REGISTRY_HTTP_HOST", "http://here"),
         ("REGISTRY_HTTP_PORT", "-1"),
         ("REGISTRY_HTTP_PORT", "http"),
         ("ESTATE_CURSOR_SECRET", "\udcff" * 16),
@@ -178,6 +181,10 @@ def test_a_setting_of_the_wrong_form_is_named(variable: str, value: str) -> None
         {"REGISTRY_DATABASE_DSN": "postgresql:///registry?host=/run/postgresql"},
         {"REGISTRY_DATABASE_DSN": "postgresql://app:p%40ss@[::1]:5432/a?sslmode=verify-full"},
         {"ESTATE_KAFKA_BOOTSTRAP": "one.example:9092, [::1]:9093"},
+        *(
+            {"REGISTRY_HTTP_HOST": host}
+            for host in ("::", "10.0.0.1", "fe80::1%eth0", "app-1.example")
+        ),
         {"ESTATE_LOG_LEVEL": "debug"},
         {"ESTATE_FAILPOINTS": "relay.sent:2,append.decided"},
         {"ESTATE_KEYS_FILE": __file__},
