@@ -148,6 +148,19 @@ async def test_bytes_that_are_no_event_stop_the_feed(
     assert stop.value.reason == "unreadable"
 
 
+async def test_a_feed_does_not_go_on_behind_the_record_that_stopped_it(
+    log: LogUnderTest, kafka: KafkaSettings, feed: TopicFeed
+) -> None:
+    one, two = await bodies_of(log, 2)
+    await make_topic(kafka, log.topic, [one, b"hello", two])
+    batch = await drain(feed, Checkpoint(log.name), 1)
+    for _attempt in range(2):
+        # One record at a time: what it stops at is all that the consumer has taken.
+        with pytest.raises(FeedStoppedError) as stop:
+            await feed.read(batch.end, 1, 1.0)
+        assert stop.value.reason == "unreadable"
+
+
 async def test_events_of_another_log_stop_the_feed(
     log: LogUnderTest, kafka: KafkaSettings, feed: TopicFeed
 ) -> None:
