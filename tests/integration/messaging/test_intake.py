@@ -1,5 +1,7 @@
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -7,6 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from shared.contracts.topics import SUBMISSION_TOPIC_CONFIG, rejections_topic
+from shared.eventstore.append import Connection
 from shared.eventstore.types import KeyReusedError
 from shared.eventstore.writer import LogWriter, WriterLimits
 from shared.messaging.intake import Intake
@@ -19,10 +22,12 @@ from tests.integration.messaging.log_under_test import (
     LogUnderTest,
     eventually,
     read_topic,
+    rename,
 )
 from tests.integration.messaging.submissions_under_test import (
     ORGANISATION,
     OTHER,
+    QUICK,
     SUBJECT,
     make_intake,
     mark_of,
@@ -54,6 +59,18 @@ async def until_mark(log: LogUnderTest, offset: int) -> None:
         return await mark_of(log) == offset
 
     await eventually(there)
+
+
+async def lend_lease(log: LogUnderTest) -> None:
+    """Give the intake's lease to another, as if it had run out."""
+    await log.pool.execute(
+        "UPDATE messaging.leases SET holder = 'other', epoch = epoch + 1, expires_at = 'infinity'"
+        " WHERE name = 'intake'"
+    )
+
+
+async def return_lease(log: LogUnderTest) -> None:
+    await log.pool.execute("UPDATE messaging.leases SET expires_at = '-infinity'")
 
 
 async def test_submissions_take_effect_in_order(log: LogUnderTest, kafka: KafkaSettings) -> None:
@@ -237,6 +254,49 @@ async def test_a_stopped_writer_rejects_nothing(log: LogUnderTest, kafka: KafkaS
         await until_mark(log, 5)
         await eventually(lambda: intake.status.state == "working")
         assert intake.status.rejected == 0
+
+
+async def test_an_intake_that_lost_its_lease_unnoticed_takes_nothing_of_what_it_read(
+    log: LogUnderTest, kafka: KafkaSettings
+) -> None:
+    # Nothing but taking records makes it look at the lease.
+    trusting = replace(QUICK, lease_ttl_s=600, lease_renew_s=500)
+    async with running(log, kafka, limits=trusting) as intake:
+        await eventually(lambda: topic_of(log) in intake.status.lags)
+        await lend_lease(log)
+        await put(kafka, topic_of(log), [submission(n) for n in range(3)])
+        await eventually(lambda: intake.status.state == "standby" or intake.status.accepted > 0)
+        assert (await names_in(log), await mark_of(log)) == ([], 0)
+        await return_lease(log)
+        await until_mark(log, 3)
+    assert await names_in(log) == ["s-0", "s-1", "s-2"]
+
+
+async def test_what_waits_for_the_writer_is_not_decided_once_the_lease_is_lost(
+    log: LogUnderTest, kafka: KafkaSettings
+) -> None:
+    asked, opened = asyncio.Event(), asyncio.Event()
+
+    async def connect() -> Connection:
+        asked.set()
+        await opened.wait()
+        return await log.writer._connect()
+
+    writer = LogWriter(connect, log.writer._categories, CLOCK, log.writer._new_id)
+    await writer.start()
+    await put_all(kafka, topic_of(log), [submission(n) for n in range(3)])
+    async with running(replace(log, writer=writer), kafka) as intake:
+        await asyncio.wait_for(asked.wait(), 40)
+        await lend_lease(log)
+        await eventually(lambda: intake.status.state == "standby")
+        opened.set()
+        # It is decided behind what waited.
+        await writer.submit(rename("behind", OTHER, ["behind"]))
+        assert (await names_in(log), await mark_of(log)) == (["behind"], 0)
+        await return_lease(log)
+        await until_mark(log, 3)
+    await writer.stop()
+    assert await names_in(log) == ["behind", "s-0", "s-1", "s-2"]
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 5])
