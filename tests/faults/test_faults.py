@@ -19,16 +19,13 @@ import pytest
 import pytest_asyncio
 
 from cli.local_estate import ROOT
-from services.dependencies.read_models.projection import GRAPH
-from shared.clock import SystemClock
 from shared.contracts.topics import EVENT_TOPIC_CONFIG, events_topic, rejections_topic
 from shared.messaging.kafka import KafkaSettings, drop_producer, ensure_topic, start_producer
-from shared.projections.projection import Projection
-from shared.projections.read_models import ReadModels
 from tests.faults.held_log import Held, faults_of_topic, read_log
 from tests.faults.held_secrets import Hidden, shown_in_metrics, shown_on_topics
-from tests.faults.held_views import faults_of_models, faults_of_trees
+from tests.faults.held_views import faults_of_trees
 from tests.faults.ledger import Told, read_ledger
+from tests.faults.made_wrong import MORE, NEVER, wrong_edge, wrong_end, wrong_event, wrong_ledger
 from tests.faults.oracle import judge
 from tests.faults.running import Trial, ask_oracle, run_trial
 from tests.faults.trials import FAULTS
@@ -36,6 +33,8 @@ from tests.faults.world import World, running_world
 
 KILLED = [fault for fault in FAULTS if "killed at" in fault]
 SERVERS = ("Postgres killed", "Postgres stopped", "connections cut", "COMMITs cut", "Kafka killed")
+EVERYWHERE = ["estate_build", "specversion", "event"]
+"""As if they were credentials: what stands in all metrics, in all records, in all log files."""
 OTHERS = ("submissions sent three times", "one service killed", "graceful stop")
 
 
@@ -149,22 +148,35 @@ async def test_oracle_finds_holes_and_inversions_of_a_topic(
 
 
 @pytest.mark.timeout(300)
-async def test_oracle_finds_a_wrong_row_of_a_read_model(seen: Seen) -> None:
-    databases = {name: access.app_dsn for name, access in seen.world.estate.databases.items()}
-    assert await faults_of_models(databases, seen.kafka, ["graph"]) == []
-    schema = await schema_of(GRAPH, databases["dependencies"])
-    change = f"UPDATE {schema}.edges SET kind = $2 WHERE subject = $1"
-    connection = await asyncpg.connect(databases["dependencies"])
-    row = await connection.fetchrow(f"SELECT subject, kind FROM {schema}.edges")
-    assert row is not None
-    try:
-        await connection.execute(change, row["subject"], "wrong")
-        from_log, from_topic = await faults_of_models(databases, seen.kafka, ["graph"])
-    finally:
-        await connection.execute(change, *row)
-        await connection.close()
-    assert from_log.startswith("graph is not the fold of its log")
-    assert from_topic.startswith("graph is not the fold of its topic")
+async def test_oracle_names_each_thing_that_is_wrong(seen: Seen) -> None:
+    state, ledger = seen.world.estate.state_dir, seen.world.ledger.path
+    key = wrong_ledger(ledger, state / "wrong-ledger.jsonl", EVERYWHERE)
+    dependencies = seen.world.estate.databases["dependencies"].app_dsn
+    async with (
+        wrong_event(seen.databases["registry"], seen.registry.events[1]),
+        wrong_edge(dependencies, seen.registry) as dependency,
+    ):
+        with wrong_end(state / "feed.jsonl"), wrong_end(state / "stream.jsonl"):
+            verdict = await judge(state, state / "wrong-ledger.jsonl", quick=False)
+    expected = [
+        NEVER,
+        f"lost: the same key has another outcome: {key}",
+        f"lost: {key} was answered otherwise",
+        "registry:2 is not the next of",
+        "the topic of registry has other bytes at 2",
+        "the feed changes registry:2",
+        f"a follower was not sent registry:{MORE}: feed.jsonl",
+        f"a follower was not sent registry:{MORE}: stream.jsonl",
+        f"{dependency} from ",
+        "a secret is in the metrics of registry",
+        "a secret is in registry.log",
+        f"a secret is in {events_topic('registry', 1)}",
+        "graph is not the fold of its log",
+        "graph is not the fold of its topic",
+        "verify registry: ",
+    ]
+    named = [one for one in expected if any(v.startswith(one) for v in verdict.violations)]
+    assert named == expected, verdict.violations
 
 
 @pytest.mark.timeout(300)
@@ -189,8 +201,7 @@ async def test_oracle_finds_a_wrong_column_of_the_log(
 
 @pytest.mark.timeout(300)
 async def test_oracle_searches_metrics_events_and_rejections(seen: Seen) -> None:
-    """What is looked for is what stands everywhere there, as if it were a credential."""
-    hidden = Hidden.of(Told(credentials=["estate_build", "specversion"]), [])
+    hidden = Hidden.of(Told(credentials=EVERYWHERE), [])
     urls, key = seen.world.estate.urls, seen.world.estate.keys["admin"]
     async with aiohttp.ClientSession() as session:
         in_metrics = await shown_in_metrics(session, urls, key, hidden)
@@ -199,12 +210,3 @@ async def test_oracle_searches_metrics_events_and_rejections(seen: Seen) -> None
     of = seen.world.organisation
     for topic in (events_topic("registry", 1), rejections_topic("registry", of)):
         assert f"a secret is in {topic}" in on_topics
-
-
-async def schema_of(projection: Projection, dsn: str) -> str:
-    """Where the generation that serves is."""
-    models = ReadModels(dsn, projection, SystemClock())
-    try:
-        return projection.schema((await models.look()).number)
-    finally:
-        await models.stop()
