@@ -110,6 +110,23 @@ async def test_submission_is_for_the_keeper(
     assert wrong == []
 
 
+@pytest.mark.parametrize("case", COMMANDS, ids=named)
+async def test_what_one_submission_may_do_the_next_in_its_batch_may_not(
+    estate: AttackedEstate, case: CommandCase
+) -> None:
+    service, _ = described(case.operation)
+    make = make_target if service == "dependencies" else make_service
+    for caller in ("a", "b"):
+        keepers = ("a", "b", "a", "b")
+        targets = [await make(estate, keeper) for keeper in keepers]
+        events = [submission(case, case.attempt(target)) for target in targets]
+        answer = await estate.ask(service, "POST", "/v1/submissions", as_=caller, body=events)
+        found = [
+            kind_of(one.get("rejected")) or one["status"] for one in answer.document["results"]
+        ]
+        assert found == [expected_of_submission(case, caller, keeper) for keeper in keepers]
+
+
 async def mismatches(
     estate: AttackedEstate, make: Make, keeper: str, expected: dict[str, str], attempt: Attempting
 ) -> list[tuple[str, str, str]]:

@@ -172,8 +172,9 @@ async def _postgres_stopped(world: World, rng: random.Random) -> Lifted:
 
 async def _postgres_back(world: World, rng: random.Random) -> Lifted:
     await asyncio.sleep(rng.uniform(0, 6))
+    lifted = time.monotonic()
     await world.estate.backing.start_postgres()
-    return Lifted(time.monotonic())
+    return Lifted(lifted)
 
 
 async def _postgres_frozen(world: World, rng: random.Random) -> Lifted:
