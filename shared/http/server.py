@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import hdrs, http_exceptions, http_parser, web
@@ -38,7 +38,7 @@ class ServerLimits:
     keepalive_s: float = 75.0
     lingering_s: float = 2.0
     stalled_s: float = 15.0
-    taken_bytes_s: int = 1024
+    taken_bytes_per_s: int = 1024
     shutdown_s: float = 10.0
     max_connections: int = 1000
     max_line_bytes: int = 8190
@@ -83,25 +83,23 @@ class GuardedConnection(web.RequestHandler):
         self._server = server
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None
-        self._wire: asyncio.Transport | None = None
+        self._wire: asyncio.Transport
         self._stalled: asyncio.TimerHandle | None = None
         self._left_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse the connection when there are too many, else start its deadline."""
-        if len(self._server.connections) >= self._limits.max_connections and isinstance(
-            transport, asyncio.Transport
-        ):
+        # aiohttp forgets its transport when it closes it, whatever is still to be sent.
+        self._wire = cast("asyncio.Transport", transport)
+        if len(self._server.connections) >= self._limits.max_connections:
             _log.warning("connection_refused", reason="too many connections")
-            transport.write(_FULL)
-            transport.close()
+            self._wire.write(_FULL)
+            self._wire.close()
             self._force_close = True
             return
         super().connection_made(transport)
-        if isinstance(transport, asyncio.Transport):
-            self._wire = transport
-            # So that writing pauses as soon as the caller does not take everything at once.
-            transport.set_write_buffer_limits(high=0)
+        # So that writing pauses as soon as the caller does not take everything at once.
+        self._wire.set_write_buffer_limits(high=0)
         self._arm()
 
     def pause_writing(self) -> None:
@@ -169,10 +167,9 @@ class GuardedConnection(web.RequestHandler):
             self._timer = None
 
     def _wait_for_taking(self) -> None:
-        if self._wire is not None:
-            self._left_bytes = self._wire.get_write_buffer_size()
-            loop = asyncio.get_running_loop()
-            self._stalled = loop.call_later(self._limits.stalled_s, self._cut_if_stalled)
+        self._left_bytes = self._wire.get_write_buffer_size()
+        loop = asyncio.get_running_loop()
+        self._stalled = loop.call_later(self._limits.stalled_s, self._cut_if_stalled)
 
     def _forgive(self) -> None:
         if self._stalled is not None:
@@ -180,10 +177,8 @@ class GuardedConnection(web.RequestHandler):
             self._stalled = None
 
     def _cut_if_stalled(self) -> None:
-        if self._wire is None:
-            return
         taken = self._left_bytes - self._wire.get_write_buffer_size()
-        if taken >= self._limits.taken_bytes_s * self._limits.stalled_s:
+        if taken >= self._limits.taken_bytes_per_s * self._limits.stalled_s:
             self._wait_for_taking()
             return
         _log.info("connection_closed", reason="the answer was not taken in time")

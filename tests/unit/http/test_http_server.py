@@ -188,7 +188,7 @@ async def talkative() -> AsyncIterator[RunningServer]:
 
     app = web.Application()
     app.router.add_get("/", answer)
-    limits = ServerLimits(stalled_s=0.4, taken_bytes_s=64 * 1024, max_connections=2)
+    limits = ServerLimits(stalled_s=0.4, taken_bytes_per_s=64 * 1024, max_connections=2)
     async with serve(app, "127.0.0.1", 0, limits=limits) as running:
         yield running
 
