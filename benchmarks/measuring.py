@@ -79,12 +79,10 @@ class Line:
 
     def judged(self) -> list[tuple[Bar, int]]:
         """Each bar with how many of the rounds reach it."""
-        found = {"value": self.ours, "ratio": self.ratio}
-        return [
-            (bar, sum(map(bar.is_met, series.values)))
-            for bar in self.bars
-            if (series := found[bar.of]) is not None
-        ]
+        found = {"value": self.ours}
+        if self.ratio is not None:
+            found["ratio"] = self.ratio
+        return [(bar, sum(map(bar.is_met, found[bar.of].values))) for bar in self.bars]
 
     def document(self) -> dict[str, Any]:
         return {

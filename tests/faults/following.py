@@ -14,13 +14,13 @@ import orjson
 
 from shared.contracts.envelope import SOURCE_PREFIX
 from shared.contracts.names import parse_positions
+from shared.contracts.topics import LOGS
 from tests.faults.sending import Sender
 from tests.support.sse import SseReader
 
 _PAUSE_S: Final = 0.3
 _LINE_MAX_BYTES: Final = 2**20
 _CATCH_UP_S: Final = 30.0
-_LOGS: Final = ("registry", "dependencies")
 
 
 async def follow(sender: Sender, path: Path) -> None:
@@ -74,7 +74,7 @@ async def note_end(sender: Sender, path: Path) -> None:
     """
     headers = {"Authorization": f"Bearer {sender.keys['admin']}"}
     ends = {}
-    for log in _LOGS:
+    for log in LOGS:
         answer = await sender.ask("GET", f"{sender.urls[log][0]}/v1/log", headers)
         if answer is None or answer.status != 200:
             return
@@ -90,7 +90,7 @@ async def note_end(sender: Sender, path: Path) -> None:
 
 def reached(path: Path) -> dict[str, int]:
     """The last position of each log that the follower was sent."""
-    found = dict.fromkeys(_LOGS, 0)
+    found = dict.fromkeys(LOGS, 0)
     for line in path.read_bytes().splitlines() if path.exists() else []:
         for text in orjson.loads(line)["positions"]:
             (at,) = parse_positions(text)
