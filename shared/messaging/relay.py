@@ -35,8 +35,8 @@ from shared.messaging.topic_reader import TopicReader
 
 _log = structlog.get_logger(__name__)
 
-# A list: the compiled record builder takes nothing else.
 _SENT_WITHIN_S: Final = 0.005
+# A list: the compiled record builder takes nothing else.
 _HEADERS: Final = [("content-type", b"application/cloudevents+json")]
 
 
